@@ -1,0 +1,84 @@
+/**
+ * Between the HTTP edge and the session actor, which may be on another thread or another node.
+ *
+ * The edge knows HTTP: sockets, headers, media types, origins. The session knows MCP: versions, ids, streams, who may
+ * ask for what. A POST is one unary call, `post`. Its answer is either complete (a body for `application/json`, an empty
+ * 202, an error) or the name of a stream, which the edge then opens with `events`, exactly as a client's GET with
+ * `Last-Event-ID` does. So there is one way to read a stream, and resuming is not a special case.
+ */
+
+/** Who the caller is: the subject of a verified token, else the hash of the presented credential, else `anonymous`. */
+export type Principal = string;
+
+export interface PostCall {
+  principal: Principal;
+  /** Value of the `MCP-Protocol-Version` header, or null. */
+  version: string | null;
+  /** The body: one JSON-RPC message or a batch. The edge has checked that it is JSON; text, not yet looked at. */
+  text: string;
+}
+
+export type PostAnswer =
+  /** 202 with an empty body. */
+  | { kind: "accepted" }
+  /** 200 with an `application/json` body. */
+  | { kind: "json"; body: string }
+  /** 200 with `text/event-stream`: open `events` with this stream, from its beginning. */
+  | { kind: "stream"; stream: string }
+  /** A refusal: HTTP status and a JSON-RPC error body. */
+  | { kind: "refused"; status: number; body: string };
+
+export interface EventsCall {
+  principal: Principal;
+  version: string | null;
+  /** A stream that `post` named; null for the session's standalone GET stream, or with `lastEventId`. */
+  stream: string | null;
+  /** The client's `Last-Event-ID`; the stream is the one that id belongs to. */
+  lastEventId: string | null;
+}
+
+/** One server-sent event, or the wish to close the connection while the stream goes on (`retryMs`, then the end). */
+export interface SessionEvent {
+  /** Absent for ephemeral messages (progress, logging). */
+  id?: string;
+  /** JSON text without line breaks; `""` for a priming event. */
+  data: string;
+  retryMs?: number;
+}
+
+/** What a client asked for with `initialize`, and what never changes for a session. */
+export interface SessionState {
+  principal: Principal;
+  /** Upstream names this session sees: all of `/mcp`, one of `/mcp/{server}`. */
+  upstreams: string[];
+  /** Whether names carry the upstream's prefix. */
+  prefixed: boolean;
+  protocolVersion: string;
+  clientInfo: Record<string, unknown>;
+  capabilities: Record<string, unknown>;
+  /** Wall clock milliseconds. */
+  createdAt: number;
+  /** Set by `notifications/initialized`. */
+  initialized: boolean;
+  logLevel: string | null;
+  /** Resource URIs the client subscribed to, as the client names them. */
+  subscriptions: string[];
+}
+
+/** What the management API tells of a session. */
+export interface SessionDescription {
+  id: string;
+  owner: string;
+  era: "legacy";
+  protocolVersion: string;
+  client: { name: string; version: string };
+  upstreams: { name: string; running: boolean }[];
+  state: "initializing" | "operational";
+  createdAt: number;
+  idleMs: number;
+  calls: number;
+  streams: number;
+}
+
+/** Versions of the legacy era this endpoint serves, newest first. */
+export const LEGACY_VERSIONS = ["2025-11-25", "2025-06-18", "2025-03-26"] as const;

@@ -1,0 +1,217 @@
+/**
+ * How an actor is written: one object with typed methods, and what a method is given.
+ *
+ * A definition is plain code without identity: every worker loads the module that exports it, and a caller imports it
+ * only for its types, its kind and the shape of its methods. No code is generated and no function crosses a thread.
+ *
+ * A method gets its context first, then the caller's arguments. A plain (async) function answers once; an
+ * `async function*` answers a stream, which callers consume as an `AsyncIterable`. Methods named in `readOnly` promise not
+ * to change state, so that in mode `reads` their turns overlap.
+ */
+
+import type { Logger } from "../observe/log.ts";
+import type { Clock } from "./clock.ts";
+import type { AbortReason } from "./errors.ts";
+import { type ActorId, type Epoch, type Incarnation, isKind, type NodeId } from "./ids.ts";
+import type { Lane } from "./message.ts";
+
+/**
+ * Which turns of one activation may overlap.
+ * - `serial` (default): one at a time.
+ * - `reads`: methods named in `readOnly` overlap with each other, everything else is alone.
+ * - `reentrant`: as `serial`, but a call whose chain already passes through this actor is let in.
+ * - `concurrent(n)`: up to n at once.
+ */
+export type TurnMode = "serial" | "reads" | "reentrant" | { readonly concurrent: number };
+
+/** Up to `limit` turns of one activation overlap. */
+export function concurrent(limit: number): TurnMode {
+  if (!Number.isInteger(limit) || limit < 1)
+    throw new RangeError(`concurrent(n) needs a whole number from 1, got ${limit}`);
+  return { concurrent: limit };
+}
+
+/**
+ * Where a new activation goes.
+ * - `prefer-local` (default): the node that was asked first.
+ * - `least-loaded`: the less loaded of two random nodes.
+ * - `{ node }`: the node the key names; such actors need no directory, their node's membership owns them.
+ */
+export type PlacementPolicy = "prefer-local" | "least-loaded" | { readonly node: (key: string) => string };
+
+/** What a worker offers to the actors on it. */
+export interface WorkerServices {
+  readonly nodeId: NodeId;
+  readonly incarnation: Incarnation;
+  readonly clock: Clock;
+  readonly log: Logger;
+  /** Plain data from the configuration, by name; the node's assembly decides which. */
+  readonly settings: Readonly<Record<string, unknown>>;
+  readonly processGuard: ProcessGuard;
+  /** Adds to a counter of the node's `/metrics`. Cheap; sums are handed over every second. */
+  count(name: string, by?: number): void;
+}
+
+/** Ends the process groups of a node that died or froze. See `transports/upstream/guard.ts`. */
+export interface ProcessGuard {
+  /** Resolves when the guard holds the process group `pid`, which must be its own group leader. */
+  protect(pid: number): Promise<void>;
+  /** The group has ended. */
+  release(pid: number): void;
+}
+
+/** What lives as long as an activation. */
+export interface ActivationContext<State> {
+  readonly self: ActorId;
+  readonly key: string;
+  /** The fencing token of this activation. */
+  readonly epoch: Epoch;
+  /** In memory; durable after `commit`. */
+  state: State;
+  /**
+   * Writes `state` to the coordinator, fenced by this activation's epoch. Commits asked for while one is on its way are
+   * merged into the next. Rejects with `fenced` when ownership was lost, `conflict`, `store_unavailable`.
+   */
+  commit(): Promise<void>;
+  /** Ends the actor for good: stored state goes, a tombstone stays, this activation stops after the current turns. */
+  end(): Promise<void>;
+  /** Stops this activation when its running turns are done; stored state stays. */
+  passivate(): void;
+  /** A typed ref on another actor. */
+  actor<D extends AnyActorDefinition>(definition: D, key: string): Ref<D>;
+  readonly worker: WorkerServices;
+}
+
+/** What a method is given. */
+export interface ActorContext<State, Instance> extends ActivationContext<State> {
+  /** What the definition's `instance` made for this activation. */
+  readonly instance: Instance;
+  /**
+   * Fires when the caller cancelled, its deadline passed, its node died, or this activation must stop; `signal.reason`
+   * is a `TroupeError`. Made when first read.
+   */
+  readonly signal: AbortSignal;
+  /** On the worker's clock, milliseconds. */
+  readonly deadline: number;
+}
+
+// biome-ignore lint/suspicious/noExplicitAny: the one place where a method of any arguments must be accepted
+type Method<State, Instance> = (ctx: ActorContext<State, Instance>, ...args: any[]) => unknown;
+export type MethodMap<State, Instance> = Record<string, Method<State, Instance>>;
+
+/** Why an activation stops. */
+export type DeactivateReason = AbortReason | "idle" | "ended" | "passivate" | "failed";
+
+export interface ActorSpec<State, Instance, Methods extends MethodMap<NoInfer<State>, NoInfer<Instance>>> {
+  /** `^[a-z][a-z0-9_-]{0,63}$`, unique in a cluster. */
+  kind: string;
+  /** Default `serial`. */
+  mode?: TurnMode;
+  /** Default `prefer-local`. */
+  placement?: PlacementPolicy;
+  state?: {
+    /** State of an actor that has none stored. Left out: the actor exists only once it was `create`d. */
+    initial: (key: string) => State;
+    /** True: only `create` makes one, calls of an unknown key fail with `not_found`. `initial` then only gives the type. */
+    required?: boolean;
+  };
+  /** Makes what lives as long as the activation and is never stored: connections, caches. `onActivate` fills it in. */
+  instance?: () => Instance;
+  onActivate?: (ctx: ActorContext<State, Instance>) => void | Promise<void>;
+  /** Runs after the last turn. Must not wait for long: 2 s, then the activation is dropped. */
+  onDeactivate?: (ctx: ActorContext<State, Instance>, reason: DeactivateReason) => void | Promise<void>;
+  /** Bounds of the mailbox. Defaults 1,024 messages, 4 MiB of text and bytes in them. */
+  mailbox?: { messages?: number; bytes?: number };
+  /** An activation without turns for this long is passivated. Milliseconds; 0 (default) never. */
+  idleMs?: number;
+  /** Methods that do not change state; in mode `reads` their turns overlap. */
+  readOnly?: readonly (keyof Methods & string)[];
+  methods: Methods;
+}
+
+/** A checked definition. Also the type that refs are inferred from. */
+export interface ActorDefinition<State, Instance, Methods extends MethodMap<NoInfer<State>, NoInfer<Instance>>>
+  extends ActorSpec<State, Instance, Methods> {
+  readonly mode: TurnMode;
+  readonly placement: PlacementPolicy;
+  readonly shapes: ReadonlyMap<string, MethodShape>;
+}
+
+/** What a caller must know about a method. */
+export interface MethodShape {
+  stream: boolean;
+  readOnly: boolean;
+}
+
+// The variance of State and Instance makes any one definition unrelated to `ActorDefinition<unknown, …>`; a ref needs
+// only these fields.
+export interface AnyActorDefinition {
+  readonly kind: string;
+  readonly methods: object;
+  readonly shapes: ReadonlyMap<string, MethodShape>;
+  readonly placement: PlacementPolicy;
+}
+
+/** Options of one call. */
+export interface CallOptions {
+  signal?: AbortSignal;
+  /** Default 60,000, or what is left of the calling turn's own time where that is less. */
+  timeoutMs?: number;
+  /** Default normal. */
+  lane?: Lane;
+}
+
+type RefMethod<M> = M extends (ctx: never, ...args: infer Args) => infer Answer
+  ? Answer extends AsyncIterable<infer Item>
+    ? (...args: Args) => AsyncIterable<Item>
+    : (...args: Args) => Promise<Awaited<Answer>>
+  : never;
+
+/** A typed handle on an actor; calling it is location-transparent. */
+export type Ref<D extends AnyActorDefinition> = { readonly [K in keyof D["methods"]]: RefMethod<D["methods"][K]> } & {
+  readonly id: ActorId;
+  /** The same ref, whose calls take these options. */
+  with(options: CallOptions): Ref<D>;
+};
+
+/** What may call actors: a node, or an actor's context. */
+export interface ActorCaller {
+  actor<D extends AnyActorDefinition>(definition: D, key: string): Ref<D>;
+}
+
+/** A node as its own code sees it: it may also make actors whose kind needs stored state. */
+export interface ActorSystem extends ActorCaller {
+  /**
+   * Makes actor `key` with `state`, owned by this node, in one step: when it resolves, owner and state are stored.
+   * Rejects with `already_exists`, `overloaded`, or `unavailable` (`started: "unknown"`: it may exist).
+   */
+  create<State>(
+    definition: AnyActorDefinition & { readonly state?: { initial: (key: string) => State } },
+    key: string,
+    state: State,
+    options?: CallOptions,
+  ): Promise<void>;
+}
+
+const AsyncGeneratorFunction = Object.getPrototypeOf(async function* () {});
+
+/** Defines an actor kind. Throws `TypeError` when the kind or a method name cannot be used. */
+export function defineActor<
+  State = undefined,
+  Instance = undefined,
+  Methods extends MethodMap<NoInfer<State>, NoInfer<Instance>> = MethodMap<NoInfer<State>, NoInfer<Instance>>,
+>(spec: ActorSpec<State, Instance, Methods>): ActorDefinition<State, Instance, Methods> {
+  if (!isKind(spec.kind)) throw new TypeError(`actor kind must match ^[a-z][a-z0-9_-]{0,63}$, got "${spec.kind}"`);
+  const shapes = new Map<string, MethodShape>();
+  for (const [name, method] of Object.entries(spec.methods)) {
+    if (typeof method !== "function") throw new TypeError(`${spec.kind}.${name} is not a function`);
+    if (name === "id" || name === "with" || name === "then") {
+      throw new TypeError(`${spec.kind}.${name}: a method cannot be named "${name}", refs use that name`);
+    }
+    shapes.set(name, {
+      stream: Object.getPrototypeOf(method) === AsyncGeneratorFunction,
+      readOnly: spec.readOnly?.includes(name) ?? false,
+    });
+  }
+  return Object.freeze({ ...spec, mode: spec.mode ?? "serial", placement: spec.placement ?? "prefer-local", shapes });
+}

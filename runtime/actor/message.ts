@@ -1,0 +1,107 @@
+/**
+ * What travels between a caller and an activation, whether they share a thread, a process or only a network.
+ *
+ * Messages are flat tuples: they are cloned between threads and packed between nodes millions of times, and a tuple
+ * costs no key names in either. The first element says which kind of message it is. A call is named by its *origin*
+ * (incarnation and thread of the caller) and a number the origin never reuses; everything that belongs to the call
+ * carries that name, so a reply finds its way without any table on the relays.
+ *
+ * Values inside (`args`, `value`, `item`) are plain data: what both `structuredClone` and msgpack carry. Large text or
+ * bytes should be a `Uint8Array`, which relays pass on without looking inside.
+ */
+
+import type { AbortReason, WireError } from "./errors.ts";
+import type { ActorId, Epoch, Incarnation } from "./ids.ts";
+
+/** Message kinds. Numbers are part of the mesh protocol and never reused. */
+export const MessageType = {
+  Call: 0,
+  Reply: 1,
+  Item: 2,
+  Credit: 3,
+  Cancel: 4,
+  NotHere: 5,
+} as const;
+
+/** Priority classes of a mailbox, strict: control before normal before background. */
+export const Lane = { Control: 0, Normal: 1, Background: 2 } as const;
+export type Lane = (typeof Lane)[keyof typeof Lane];
+
+/** The thread of the I/O loop in an origin; workers count from 1. */
+export const IO_THREAD = 0;
+
+/** A call of a method. `epoch` is the activation the sender believes in, or `""`. `budgetMs` is what is left of its time. */
+export type CallMessage = [
+  type: typeof MessageType.Call,
+  callId: number,
+  originIncarnation: Incarnation,
+  originThread: number,
+  actor: ActorId,
+  epoch: Epoch | "",
+  method: string,
+  args: readonly unknown[],
+  budgetMs: number,
+  lane: Lane,
+  /** Whether the answer is a stream; then the number of items the origin is ready to take, else 0. */
+  credit: number,
+  /** Actors whose turns wait for this call, outermost first. */
+  chain: readonly ActorId[],
+  hops: number,
+];
+
+/** The one answer of a call; for a stream it is its end. */
+export type ReplyMessage = [
+  type: typeof MessageType.Reply,
+  callId: number,
+  originIncarnation: Incarnation,
+  originThread: number,
+  error: WireError | null,
+  value: unknown,
+];
+
+/** One item of a stream. */
+export type ItemMessage = [
+  type: typeof MessageType.Item,
+  callId: number,
+  originIncarnation: Incarnation,
+  originThread: number,
+  item: unknown,
+];
+
+/** The consumer of a stream is ready for `count` more items. */
+export type CreditMessage = [
+  type: typeof MessageType.Credit,
+  callId: number,
+  originIncarnation: Incarnation,
+  originThread: number,
+  actor: ActorId,
+  count: number,
+];
+
+/** The caller no longer wants the answer. */
+export type CancelMessage = [
+  type: typeof MessageType.Cancel,
+  callId: number,
+  originIncarnation: Incarnation,
+  originThread: number,
+  actor: ActorId,
+  reason: AbortReason,
+];
+
+/** The receiver of a call does not run that activation; the origin must resolve the actor again. */
+export type NotHereMessage = [
+  type: typeof MessageType.NotHere,
+  callId: number,
+  originIncarnation: Incarnation,
+  originThread: number,
+  actor: ActorId,
+  epoch: Epoch | "",
+];
+
+export type Message = CallMessage | ReplyMessage | ItemMessage | CreditMessage | CancelMessage | NotHereMessage;
+
+/** Whether a message goes towards the actor; the others go back to the origin of the call. */
+export function isTowardsActor(message: Message): message is CallMessage | CreditMessage | CancelMessage {
+  const type = message[0];
+  return type === MessageType.Call || type === MessageType.Credit || type === MessageType.Cancel;
+}

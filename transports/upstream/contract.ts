@@ -1,0 +1,163 @@
+/**
+ * An upstream: an MCP server that Troupe fronts. It may be a child process speaking over stdio, an HTTP endpoint, or a
+ * module loaded into the worker.
+ *
+ * Two layers. A `Channel` moves JSON-RPC messages and knows nothing of their meaning; there is one implementation per
+ * transport. An `UpstreamClient` is what a session holds: it speaks the handshake, gives each call an id of its own
+ * (containing the epoch, so that a stale answer can never be taken for a fresh one), maps progress tokens, and routes
+ * what the upstream sends back to the call it belongs to.
+ *
+ * `related` is how the two directions are tied together: a number the session chose for one of its client's calls.
+ * Whatever the upstream sends in the course of that call comes back with it.
+ */
+import type { AbortReason } from "../../runtime/actor/errors.ts";
+
+/** A JSON-RPC id as MCP allows it. */
+export type RpcId = string | number;
+
+export interface RpcRequest {
+  jsonrpc: "2.0";
+  id: RpcId;
+  method: string;
+  params?: Record<string, unknown>;
+}
+export interface RpcNotification {
+  jsonrpc: "2.0";
+  method: string;
+  params?: Record<string, unknown>;
+}
+export interface RpcErrorObject {
+  code: number;
+  message: string;
+  data?: unknown;
+}
+export interface RpcResponse {
+  jsonrpc: "2.0";
+  id: RpcId | null;
+  result?: unknown;
+  error?: RpcErrorObject;
+}
+export type RpcMessage = RpcRequest | RpcNotification | RpcResponse;
+
+/** An upstream's JSON-RPC error, to be passed on to the client as it is. */
+export class RpcError extends Error {
+  override readonly name = "RpcError";
+  readonly code: number;
+  readonly data: unknown;
+  constructor(error: RpcErrorObject) {
+    super(error.message);
+    this.code = error.code;
+    this.data = error.data;
+  }
+}
+
+/** How the processes or connections of an upstream are shared. */
+export type Isolation = "session" | "principal" | "shared";
+
+/** One entry of `mcpServers`, checked and with defaults filled in. */
+export interface UpstreamConfig {
+  name: string;
+  transport:
+    | { kind: "stdio"; command: string; args: readonly string[]; env: Readonly<Record<string, string>>; cwd: string }
+    | { kind: "http"; url: string; headers: Readonly<Record<string, string>> }
+    /** `module` is an absolute file URL; its default export is a factory of an SDK server. */
+    | { kind: "module"; module: string };
+  isolation: Isolation;
+  /** An upstream nobody used for this long is stopped; it starts again when needed. Milliseconds; 0 never. */
+  idleStopMs: number;
+  /** Most processes or connections of this upstream on one node at once. */
+  maxProcesses: number;
+  /** Longest wait for the handshake, milliseconds. */
+  startTimeoutMs: number;
+}
+
+/** Why a channel ended. One sentence in `detail`, fit for a log and an error message; never a secret. */
+export interface ChannelClosed {
+  reason: "closed" | "exited" | "crashed" | "protocol" | "network";
+  detail: string;
+}
+
+/** Ties messages to the request in whose course they were sent, where the transport can tell. */
+export interface ChannelMessageInfo {
+  /** Id of the upstream request whose stream or handler this message came from. */
+  relatedRequestId?: RpcId;
+}
+
+/** One live connection to one MCP server: JSON-RPC messages in both directions, in order. */
+export interface Channel {
+  /** Never throws; a failure closes the channel. */
+  send(message: RpcMessage, info?: ChannelMessageInfo): void;
+  onmessage: ((message: RpcMessage, info: ChannelMessageInfo) => void) | undefined;
+  /** Called once, also after `close`. */
+  onclose: ((closed: ChannelClosed) => void) | undefined;
+  /** Tells an HTTP transport which version was negotiated. */
+  setProtocolVersion?(version: string): void;
+  /**
+   * Ends it: stdin closed, then SIGTERM, then SIGKILL to the process group; or the HTTP session deleted unless `reason`
+   * says that ownership moved (`fenced`, `drain`).
+   */
+  close(reason: AbortReason | "idle" | "ended"): Promise<void>;
+}
+
+/** What the client of the upstream says about itself in `initialize`. */
+export interface Handshake {
+  protocolVersion: string;
+  capabilities: Record<string, unknown>;
+  clientInfo: Record<string, unknown>;
+}
+
+/** What the upstream answered. */
+export interface InitializeResult {
+  protocolVersion: string;
+  capabilities: Record<string, unknown>;
+  serverInfo: Record<string, unknown>;
+  instructions?: string;
+}
+
+/** What a session gives to its upstream clients. */
+export interface UpstreamOwner {
+  /** A request from the upstream (sampling, elicitation, roots, ping). Rejecting with `RpcError` answers that error. */
+  onRequest(
+    upstream: string,
+    method: string,
+    params: Record<string, unknown> | undefined,
+    related: number | undefined,
+    signal: AbortSignal,
+  ): Promise<unknown>;
+  /** A notification. For progress, `params.progressToken` is absent: the session puts its client's own token back. */
+  onNotification(
+    upstream: string,
+    method: string,
+    params: Record<string, unknown> | undefined,
+    related: number | undefined,
+  ): void;
+  /** The connection went away; calls in flight have been rejected. It starts again with the next request. */
+  onClosed(upstream: string, closed: ChannelClosed): void;
+}
+
+/** A session's way to one upstream. Starts lazily with the first request. */
+export interface UpstreamClient {
+  readonly name: string;
+  /** Whether a connection is up now. */
+  readonly running: boolean;
+  /** The answer to the handshake, once started. */
+  start(): Promise<InitializeResult>;
+  /**
+   * One request. `related` must be unique among this client's calls in flight. `progress`: the caller asked for it.
+   * Rejects with `RpcError` for an error answer, `TroupeError` for everything else (`unavailable`, with `started`).
+   */
+  request(
+    method: string,
+    params: Record<string, unknown> | undefined,
+    options: { related: number; progress: boolean; timeoutMs?: number },
+  ): Promise<unknown>;
+  /** Sends `notifications/cancelled` for that call; its `request` promise rejects with `cancelled`. Unknown: ignored. */
+  cancel(related: number, reason: string | undefined): void;
+  notify(method: string, params: Record<string, unknown> | undefined): void;
+  close(reason: AbortReason | "idle" | "ended"): Promise<void>;
+}
+
+/** What an upstream offers, probed once and cached, so that `initialize` need not start it. */
+export interface Catalogue extends InitializeResult {
+  name: string;
+}
