@@ -34,10 +34,10 @@ export function concurrent(limit: number): TurnMode {
 /**
  * Where a new activation goes.
  * - `prefer-local` (default): the node that was asked first.
- * - `least-loaded`: the less loaded of two random nodes.
- * - `{ node }`: the node the key names; such actors need no directory, their node's membership owns them.
+ * - `node`: the node whose id follows the last `@` of the key; such actors need no directory, their node's membership
+ *   owns them. They have no stored state.
  */
-export type PlacementPolicy = "prefer-local" | "least-loaded" | { readonly node: (key: string) => string };
+export type PlacementPolicy = "prefer-local" | "node";
 
 /** What a worker offers to the actors on it. */
 export interface WorkerServices {
@@ -162,9 +162,11 @@ export interface CallOptions {
 }
 
 type RefMethod<M> = M extends (ctx: never, ...args: infer Args) => infer Answer
-  ? Answer extends AsyncIterable<infer Item>
-    ? (...args: Args) => AsyncIterable<Item>
-    : (...args: Args) => Promise<Awaited<Answer>>
+  ? [Answer] extends [never]
+    ? (...args: Args) => Promise<never>
+    : Answer extends AsyncIterable<infer Item>
+      ? (...args: Args) => AsyncIterable<Item>
+      : (...args: Args) => Promise<Awaited<Answer>>
   : never;
 
 /** A typed handle on an actor; calling it is location-transparent. */

@@ -10,6 +10,7 @@
  * bytes should be a `Uint8Array`, which relays pass on without looking inside.
  */
 
+import type { DeactivateReason } from "./define.ts";
 import type { AbortReason, WireError } from "./errors.ts";
 import type { ActorId, Epoch, Incarnation } from "./ids.ts";
 
@@ -104,4 +105,42 @@ export type Message = CallMessage | ReplyMessage | ItemMessage | CreditMessage |
 export function isTowardsActor(message: Message): message is CallMessage | CreditMessage | CancelMessage {
   const type = message[0];
   return type === MessageType.Call || type === MessageType.Credit || type === MessageType.Cancel;
+}
+
+/** Between a node's router and the hosts on its threads; never on the mesh. */
+export const HostMessageType = {
+  Activate: 32,
+  Deactivated: 33,
+  Drop: 34,
+  Rename: 35,
+} as const;
+
+/** Router to host: this actor is yours. `bytes` is its stored state, `version` that state's version (0: none). */
+export type ActivateMessage = [
+  type: typeof HostMessageType.Activate,
+  actor: ActorId,
+  epoch: Epoch,
+  version: number,
+  bytes: Uint8Array | null,
+];
+
+/** Host to router: the activation is over. Calls that it had not begun follow, as they came. */
+export type DeactivatedMessage = [
+  type: typeof HostMessageType.Deactivated,
+  actor: ActorId,
+  epoch: Epoch,
+  reason: DeactivateReason,
+];
+
+/** Router to host: stop this activation, or all of them (`""`), for that reason. */
+export type DropMessage = [type: typeof HostMessageType.Drop, actor: ActorId | "", reason: DeactivateReason];
+
+/** Router to host: the node joined again under this name. */
+export type RenameMessage = [type: typeof HostMessageType.Rename, incarnation: Incarnation];
+
+export type HostMessage = ActivateMessage | DeactivatedMessage | DropMessage | RenameMessage;
+
+/** Whether a message is between router and host. */
+export function isHostMessage(message: Message | HostMessage): message is HostMessage {
+  return message[0] >= HostMessageType.Activate;
 }

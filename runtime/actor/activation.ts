@@ -1,0 +1,457 @@
+/**
+ * One live actor: its mailbox, its running turns, its state, and its end.
+ *
+ * ## Life
+ * `activating` (onActivate runs, calls wait) → `active` → `stopping` (no new turns; running ones finish, streams are
+ * ended) → `stopped` (onDeactivate ran). Calls that had not begun when it stopped go back to the router, which finds
+ * out where the actor lives now; nothing that was accepted is lost by passivation.
+ *
+ * ## Turns
+ * The mode decides which turns overlap (define.ts). Streams run beside turns and do not count: a consumer that stays for
+ * hours must not block the actor. A call whose chain passes through a serial actor that is busy with it can never be
+ * answered, so it is refused at once, with the chain.
+ *
+ * ## State
+ * `commit` writes the state as it is when the write starts; commits asked for meanwhile share the next write. The store
+ * checks (incarnation, epoch) and version: `fenced` or `conflict` means that somebody else owns the actor, and this
+ * activation stops without touching anything outside (losing ownership is not a cancel).
+ */
+import { decodeState, encodeState } from "./codec.ts";
+import type { DeactivateReason, MethodShape } from "./define.ts";
+import { type AbortReason, encodeError, TroupeError } from "./errors.ts";
+import type { Host, RunnableDefinition } from "./host.ts";
+import { type ActorId, type Epoch, keyOf } from "./ids.ts";
+import { MAILBOX_BYTES, MAILBOX_MESSAGES, Mailbox } from "./mailbox.ts";
+import { type CallMessage, MessageType } from "./message.ts";
+import { Turn } from "./turn.ts";
+
+/** Turns one activation may start before others get their chance. */
+const TURNS_PER_SLICE = 32;
+/** Longest time a cancelled turn's caller waits for the handler, milliseconds. */
+const CANCEL_GRACE_MS = 1_000;
+/** Longest time for onDeactivate, and for running turns of a stopping activation, milliseconds. */
+const DEACTIVATE_MS = 2_000;
+const MAX_STREAMS = 4_096;
+
+export class Activation {
+  readonly id: ActorId;
+  readonly key: string;
+  readonly epoch: Epoch;
+  readonly host: Host;
+  readonly definition: RunnableDefinition;
+  state: unknown;
+  readonly instance: unknown;
+  status: "activating" | "active" | "stopping" | "stopped" = "activating";
+  /** On the host's clock. */
+  lastUsed: number;
+  readonly #mailbox: Mailbox;
+  /** Running turns, settled ones whose handlers go on included; not streams. */
+  readonly #running = new Set<Turn>();
+  #streams: Set<Turn> | undefined;
+  #version: number;
+  #commit: { running: Promise<void>; next: Promise<void> | undefined } | undefined;
+  #lifecycle: Turn | undefined;
+  #pumping = false;
+  #onQuiet: (() => void) | undefined;
+
+  constructor(
+    host: Host,
+    definition: RunnableDefinition,
+    id: ActorId,
+    epoch: Epoch,
+    version: number,
+    bytes: Uint8Array | null,
+  ) {
+    this.host = host;
+    this.definition = definition;
+    this.id = id;
+    this.key = keyOf(id);
+    this.epoch = epoch;
+    this.#version = version;
+    this.state = bytes !== null ? decodeState(bytes) : definition.state?.initial(this.key);
+    this.instance = definition.instance?.();
+    this.lastUsed = host.clock.now();
+    this.#mailbox = new Mailbox(
+      definition.mailbox?.messages ?? MAILBOX_MESSAGES,
+      definition.mailbox?.bytes ?? MAILBOX_BYTES,
+    );
+  }
+
+  get queued(): number {
+    return this.#mailbox.size;
+  }
+
+  get busy(): boolean {
+    return this.#running.size > 0 || this.#mailbox.size > 0 || (this.#streams?.size ?? 0) > 0;
+  }
+
+  /** Runs onActivate, then lets turns start. Never rejects. */
+  async activate(): Promise<void> {
+    const { onActivate } = this.definition;
+    if (onActivate !== undefined) {
+      try {
+        await onActivate.call(this.definition, this.#lifecycleTurn());
+      } catch (error) {
+        const failed = new TroupeError("activation_failed", `${this.id} could not be activated: ${messageOf(error)}`, {
+          started: "no",
+          cause: error,
+        });
+        for (const turn of this.#mailbox.takeAll()) this.#answer(turn, failed, undefined);
+        this.status = "stopped";
+        this.host.deactivated(this, "failed", []);
+        return;
+      }
+    }
+    if (this.status !== "activating") return;
+    this.status = "active";
+    this.pump();
+  }
+
+  /** A call has arrived. */
+  receive(message: CallMessage): void {
+    const { host } = this;
+    const shape = this.definition.shapes.get(message[6]);
+    const budget = message[8];
+    const deadline = budget > 0 ? host.clock.now() + budget : Number.POSITIVE_INFINITY;
+    const turn = new Turn(this, message, deadline);
+    const refusal = this.#refusal(message, shape);
+    if (refusal !== null) return this.#answer(turn, refusal, undefined);
+    turn.readOnly = shape?.readOnly ?? false;
+    if (!this.#mailbox.push(turn)) {
+      host.services.count("troupe_mailbox_overloaded_total");
+      const overloaded = new TroupeError(
+        "overloaded",
+        `${this.id}: its mailbox is full (${this.#mailbox.size} messages)`,
+        {
+          started: "no",
+          retryAfterMs: 100,
+        },
+      );
+      return this.#answer(turn, overloaded, undefined);
+    }
+    host.turns.set(message, turn);
+    if (deadline !== Number.POSITIVE_INFINITY) host.wheel.add(turn);
+    this.pump();
+  }
+
+  /** The caller gave up. */
+  cancel(turn: Turn, reason: AbortReason): void {
+    if (turn.status === "queued") {
+      this.#mailbox.remove(turn);
+      this.#answer(turn, notStarted(this.id, reason), undefined);
+    } else if (turn.status === "running") {
+      turn.abort(reason);
+      if (turn.iterator !== undefined) {
+        this.#endStream(turn, turn.abortedWith);
+      } else {
+        this.host.wheel.remove(turn);
+        turn.deadline = this.host.clock.now() + CANCEL_GRACE_MS;
+        this.host.wheel.add(turn);
+      }
+    }
+  }
+
+  /** A turn's deadline, or its grace after a cancel, has passed. */
+  expire(turn: Turn): void {
+    if (turn.status === "queued") {
+      this.#mailbox.remove(turn);
+      this.#answer(turn, notStarted(this.id, "deadline"), undefined);
+    } else if (turn.status === "running") {
+      turn.abort("deadline");
+      if (turn.iterator !== undefined) this.#endStream(turn, turn.abortedWith);
+      else this.#answer(turn, turn.abortedWith, undefined);
+    }
+  }
+
+  /** Starts what may start, for one slice; what is left waits for the host's next round. */
+  pump(): void {
+    if (this.#pumping || this.status !== "active") return;
+    this.#pumping = true;
+    let left = TURNS_PER_SLICE;
+    const admits = (turn: Turn): boolean => this.#admits(turn);
+    for (;;) {
+      if (left-- === 0) {
+        this.host.schedule(this);
+        break;
+      }
+      const turn = this.#mailbox.shift(admits);
+      if (turn === undefined) break;
+      this.#run(turn);
+    }
+    this.#pumping = false;
+  }
+
+  /** Writes the state, fenced. */
+  commit(): Promise<void> {
+    if (this.#commit === undefined) {
+      const running = this.#write();
+      this.#commit = { running, next: undefined };
+      return running;
+    }
+    // The write under way may have encoded the state already, so a later commit needs another write.
+    const current = this.#commit;
+    current.next ??= current.running.then(
+      () => this.commit(),
+      () => this.commit(),
+    );
+    return current.next;
+  }
+
+  /** Ends the actor for good. */
+  async end(): Promise<void> {
+    const result = await this.host.io.end(this.id, this.epoch);
+    if (result === "fenced") {
+      this.stop("fenced");
+      throw new TroupeError("fenced", `${this.id} is owned by somebody else now`, { started: "yes" });
+    }
+    this.stop("ended");
+  }
+
+  /**
+   * Stops it. Running turns may finish (fenced and drained ones are aborted at once), streams end, calls not begun go
+   * back to the router.
+   */
+  stop(reason: DeactivateReason): void {
+    if (this.status === "stopping" || this.status === "stopped") return;
+    this.status = "stopping";
+    const abort: AbortReason = reason === "fenced" ? "fenced" : "drain";
+    for (const turn of [...(this.#streams ?? [])]) {
+      turn.abort(abort);
+      const moved = new TroupeError("unavailable", `${this.id} stopped (${reason})`, { started: "yes" });
+      this.#endStream(turn, reason === "ended" ? null : moved);
+    }
+    if (abort === "fenced") for (const turn of this.#running) turn.abort("fenced");
+    const finish = (): void => {
+      this.#onQuiet = undefined;
+      cancelWait();
+      void this.#finish(reason);
+    };
+    const cancelWait = this.host.clock.after(DEACTIVATE_MS, finish);
+    if (this.#running.size === 0 || abort === "fenced") finish();
+    else this.#onQuiet = finish;
+  }
+
+  async #finish(reason: DeactivateReason): Promise<void> {
+    const { onDeactivate } = this.definition;
+    if (onDeactivate !== undefined) {
+      let giveUp = (): void => {};
+      const limit = new Promise<void>((resolve) => {
+        giveUp = this.host.clock.after(DEACTIVATE_MS, resolve);
+      });
+      try {
+        await Promise.race([onDeactivate.call(this.definition, this.#lifecycleTurn(), reason), limit]);
+      } catch (error) {
+        this.host.services.log.warn("an actor's onDeactivate failed", { actor: this.id, error });
+      }
+      giveUp();
+    }
+    this.status = "stopped";
+    this.#lifecycle?.abort(reason === "fenced" ? "fenced" : "drain");
+    // A handler that never came back: its caller is told what is known.
+    for (const turn of this.#running) {
+      const code = reason === "fenced" ? "fenced" : "unavailable";
+      const lost = new TroupeError(code, `${this.id} stopped before the call finished (${reason})`, { started: "yes" });
+      if (turn.status === "running") this.#answer(turn, lost, undefined);
+    }
+    const waiting: CallMessage[] = [];
+    const now = this.host.clock.now();
+    for (const turn of this.#mailbox.takeAll()) {
+      this.#forget(turn);
+      if (turn.message === null) continue;
+      if (turn.deadline !== Number.POSITIVE_INFINITY) turn.message[8] = Math.max(1, turn.deadline - now);
+      waiting.push(turn.message);
+    }
+    this.host.deactivated(this, reason, waiting);
+  }
+
+  #refusal(message: CallMessage, shape: MethodShape | undefined): TroupeError | null {
+    const [, , , , , , method, , , , credit, chain] = message;
+    if (shape === undefined) {
+      return new TroupeError("unknown_method", `actor kind "${this.definition.kind}" has no method "${method}"`, {
+        started: "no",
+      });
+    }
+    if (shape.stream !== credit > 0) {
+      const what = shape.stream ? "answers a stream" : "answers once";
+      return new TroupeError("protocol", `${this.id}.${method} ${what}, the caller expected otherwise`, {
+        started: "no",
+      });
+    }
+    if (chain.length > 0 && !shape.stream && chain.includes(this.id) && this.#exclusive()) {
+      const path = [...chain, this.id].join(" → ");
+      return new TroupeError("call_cycle", `${this.id}.${method} would wait for itself: ${path}`, {
+        started: "no",
+        data: { chain: [...chain, this.id] },
+      });
+    }
+    return null;
+  }
+
+  /** Whether a turn keeps every other one out. */
+  #exclusive(): boolean {
+    return this.definition.mode === "serial" || this.definition.mode === "reads";
+  }
+
+  #admits(turn: Turn): boolean {
+    const { mode } = this.definition;
+    const message = turn.message as CallMessage;
+    if (message[10] > 0) return true;
+    if (typeof mode === "object") return this.#running.size < mode.concurrent;
+    if (this.#running.size === 0) return true;
+    if (mode === "reentrant") return message[11].includes(this.id);
+    if (mode !== "reads" || !turn.readOnly) return false;
+    for (const running of this.#running) if (!running.readOnly) return false;
+    return true;
+  }
+
+  #run(turn: Turn): void {
+    const message = turn.message as CallMessage;
+    const now = this.host.clock.now();
+    if (now >= this.host.leaseDeadline()) {
+      const parked = new TroupeError("unavailable", `${this.id}: its node's lease lapsed, it is parked`, {
+        started: "no",
+      });
+      return this.#answer(turn, parked, undefined);
+    }
+    this.lastUsed = now;
+    turn.status = "running";
+    const method = this.definition.methods[message[6]] as RunnableDefinition["methods"][string];
+    const args = message[7];
+    if (message[10] > 0) return this.#startStream(turn, method, args);
+    this.#running.add(turn);
+    let result: unknown;
+    try {
+      result = args.length === 1 ? method(turn, args[0]) : method(turn, ...args);
+    } catch (error) {
+      return this.#finished(turn, error ?? new Error("the method threw without a reason"), undefined);
+    }
+    if (isThenable(result)) {
+      result.then(
+        (value) => this.#finished(turn, null, value),
+        (error) => this.#finished(turn, error ?? new Error("the method rejected without a reason"), undefined),
+      );
+    } else {
+      this.#finished(turn, null, result);
+    }
+  }
+
+  #finished(turn: Turn, error: unknown, value: unknown): void {
+    this.#running.delete(turn);
+    if (turn.status === "running") this.#answer(turn, error, value);
+    if (this.status === "active") {
+      if (this.#mailbox.size > 0) this.pump();
+    } else if (this.#running.size === 0) {
+      this.#onQuiet?.();
+    }
+  }
+
+  #startStream(turn: Turn, method: RunnableDefinition["methods"][string], args: readonly unknown[]): void {
+    this.#streams ??= new Set();
+    if (this.#streams.size >= MAX_STREAMS) {
+      const overloaded = new TroupeError("overloaded", `${this.id} has ${MAX_STREAMS} open streams`, {
+        started: "no",
+        retryAfterMs: 1_000,
+      });
+      return this.#answer(turn, overloaded, undefined);
+    }
+    let iterable: unknown;
+    try {
+      iterable = method(turn, ...args);
+    } catch (error) {
+      return this.#answer(turn, error, undefined);
+    }
+    turn.iterator = (iterable as AsyncIterable<unknown>)[Symbol.asyncIterator]();
+    this.#streams.add(turn);
+    void this.#produce(turn, turn.iterator);
+  }
+
+  async #produce(turn: Turn, iterator: AsyncIterator<unknown>): Promise<void> {
+    const [, callId, incarnation, thread] = turn.message as CallMessage;
+    try {
+      for (;;) {
+        while (turn.credit <= 0 && turn.status === "running") {
+          await new Promise<void>((resolve) => {
+            turn.onCredit = resolve;
+          });
+          turn.onCredit = undefined;
+        }
+        if (turn.status !== "running") return;
+        const { done, value } = await iterator.next();
+        if (turn.status !== "running") return;
+        if (done === true) return this.#endStream(turn, null);
+        turn.credit--;
+        this.host.send([MessageType.Item, callId, incarnation, thread, value]);
+      }
+    } catch (error) {
+      this.#endStream(turn, error ?? new Error("the stream failed without a reason"));
+    }
+  }
+
+  #endStream(turn: Turn, error: unknown): void {
+    if (turn.status !== "running") return;
+    this.#streams?.delete(turn);
+    this.lastUsed = this.host.clock.now();
+    this.#answer(turn, error, undefined);
+    turn.onCredit?.();
+    // Runs the generator's `finally` blocks; what they throw has nobody to go to.
+    void turn.iterator?.return?.(undefined)?.catch(() => {});
+  }
+
+  #answer(turn: Turn, error: unknown, value: unknown): void {
+    const ran = turn.status === "running";
+    turn.status = "settled";
+    this.#forget(turn);
+    if (turn.message === null) return;
+    const [, callId, incarnation, thread] = turn.message;
+    if (error === null || error === undefined) {
+      try {
+        return this.host.send([MessageType.Reply, callId, incarnation, thread, null, value]);
+      } catch (unsendable) {
+        error = unsendable;
+      }
+    }
+    const wire = encodeError(error);
+    // What a running method throws may come from a nested call that never began; this one did begin.
+    const told = ran && wire[2] !== "yes" ? ([wire[0], wire[1], "yes", wire[3], wire[4]] as const) : wire;
+    this.host.send([MessageType.Reply, callId, incarnation, thread, told, null]);
+  }
+
+  #forget(turn: Turn): void {
+    this.host.wheel.remove(turn);
+    if (turn.message !== null) this.host.turns.delete(turn.message);
+  }
+
+  #lifecycleTurn(): Turn {
+    this.#lifecycle ??= new Turn(this, null, Number.POSITIVE_INFINITY);
+    return this.#lifecycle;
+  }
+
+  async #write(): Promise<void> {
+    try {
+      const result = await this.host.io.commit(this.id, this.epoch, this.#version, encodeState(this.state));
+      if (result.outcome === "committed") {
+        this.#version = result.version;
+        return;
+      }
+      this.stop("fenced");
+      throw new TroupeError(result.outcome, `${this.id}: somebody else owns it now, the commit was refused`, {
+        started: "yes",
+      });
+    } finally {
+      this.#commit = undefined;
+    }
+  }
+}
+
+function notStarted(id: ActorId, reason: AbortReason): TroupeError {
+  const code = reason === "deadline" ? "deadline_exceeded" : "cancelled";
+  return new TroupeError(code, `${id}: the call had not begun (${reason})`, { started: "no" });
+}
+
+function isThenable(value: unknown): value is PromiseLike<unknown> {
+  return typeof value === "object" && value !== null && "then" in value && typeof value.then === "function";
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}

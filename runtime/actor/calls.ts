@@ -1,0 +1,406 @@
+/**
+ * The caller's side: every call this thread has made and that is not answered yet.
+ *
+ * ## What it guarantees
+ * - Every call settles exactly once: by its answer, by its deadline, by its cancellation, or by the router's word that
+ *   the actor's node or worker is gone. The callee enforces the deadline too and knows whether it had begun; the caller's
+ *   own timer only fires `GRACE_MS` later, for the answer that never comes, and then says `started: "unknown"`.
+ * - A cancel (signal, or the calling turn's own end) is sent to the actor; the call settles with the actor's word, or
+ *   after `GRACE_MS` with `started: "unknown"`.
+ * - Calls made in a turn inherit its remaining time and its cancellation, and carry its chain.
+ * - At most `MAX_PENDING` calls wait at once; further ones are refused with `overloaded`.
+ *
+ * ## Streams
+ * The consumer grants credit (`WINDOW` items at first, then as it takes them), so a producer is never more than a window
+ * ahead. Leaving the loop cancels the producer. Items and the end arrive in order because they travel on one lane.
+ */
+
+import type { Clock } from "./clock.ts";
+import type { CallOptions } from "./define.ts";
+import { type AbortReason, decodeError, TroupeError } from "./errors.ts";
+import type { ActorId, Incarnation } from "./ids.ts";
+import { type ItemMessage, Lane, type Message, MessageType, type ReplyMessage } from "./message.ts";
+import { Deadline, type DeadlineWheel } from "./wheel.ts";
+
+/** Longest wait for a callee's word after a deadline or cancel, milliseconds. */
+const GRACE_MS = 1_000;
+const MAX_PENDING = 100_000;
+/** Default time of a call, milliseconds. */
+export const DEFAULT_TIMEOUT_MS = 60_000;
+/** Items a stream's producer may be ahead of its consumer. */
+const WINDOW = 64;
+/** Budget of a stream without a deadline. */
+export const NO_DEADLINE = 0;
+
+/** Where calls of a thread come from and how they leave. */
+export interface Origin {
+  incarnation: Incarnation;
+  readonly thread: number;
+  readonly clock: Clock;
+  readonly wheel: DeadlineWheel;
+  /** Sends towards the actor. May throw a `TroupeError`: nothing was sent then. */
+  send(message: Message): void;
+}
+
+/** The turn in which a call is made. */
+export interface ParentTurn {
+  readonly deadline: number;
+  /** What this turn's nested calls carry as their chain. */
+  readonly chainForCalls: readonly ActorId[];
+  readonly abortedWith: TroupeError | null;
+  readonly children: Set<Cancellable>;
+}
+
+export interface Cancellable {
+  cancel(reason: AbortReason): void;
+}
+
+const NO_CHAIN: readonly ActorId[] = [];
+
+export class Calls {
+  readonly #origin: Origin;
+  readonly #pending = new Map<number, Pending>();
+  #lastId: number;
+
+  constructor(origin: Origin, firstId: number) {
+    this.#origin = origin;
+    this.#lastId = firstId;
+  }
+
+  get size(): number {
+    return this.#pending.size;
+  }
+
+  /** One unary call. */
+  call(
+    actor: ActorId,
+    method: string,
+    args: readonly unknown[],
+    options: CallOptions,
+    parent: ParentTurn | null,
+  ): Promise<unknown> {
+    return new Promise((resolve, reject) => {
+      const budget = this.#budget(options.timeoutMs ?? DEFAULT_TIMEOUT_MS, parent);
+      const refusal = this.#refusal(actor, method, options.signal, parent, budget);
+      if (refusal !== null) return reject(refusal);
+      const pending = new PendingCall(this, ++this.#lastId, actor, parent, options.signal, resolve, reject);
+      this.#start(pending, method, args, budget, options.lane ?? Lane.Normal, 0);
+    });
+  }
+
+  /** A stream; the call is made when the consumer asks for the first item. */
+  stream(
+    actor: ActorId,
+    method: string,
+    args: readonly unknown[],
+    options: CallOptions,
+    parent: ParentTurn | null,
+  ): AsyncIterableIterator<unknown> {
+    return new PendingStream(this, actor, parent, options, method, args);
+  }
+
+  /** An answer or a stream's item has arrived. Late ones are dropped. */
+  receive(message: ReplyMessage | ItemMessage): void {
+    const pending = this.#pending.get(message[1]);
+    if (pending === undefined) return;
+    if (message[0] === MessageType.Item) pending.item(message[4]);
+    else if (message[4] === null) pending.settle(message[5]);
+    else pending.fail(decodeError(message[4]));
+  }
+
+  /** Fails everything: this thread's node lost its identity. */
+  failAll(error: TroupeError): void {
+    for (const pending of [...this.#pending.values()]) pending.fail(error);
+  }
+
+  /** @internal */
+  open(stream: PendingStream, method: string, args: readonly unknown[], options: CallOptions): void {
+    const { actor, parent } = stream;
+    const budget = options.timeoutMs === undefined ? NO_DEADLINE : this.#budget(options.timeoutMs, parent);
+    const refusal = this.#refusal(actor, method, options.signal, parent, options.timeoutMs === undefined ? 1 : budget);
+    if (refusal !== null) return stream.fail(refusal);
+    stream.id = ++this.#lastId;
+    this.#start(stream, method, args, budget, options.lane ?? Lane.Normal, WINDOW);
+  }
+
+  /** @internal */
+  forget(pending: Pending): void {
+    this.#pending.delete(pending.id);
+    this.#origin.wheel.remove(pending);
+    pending.parent?.children.delete(pending);
+    if (pending.onAbort !== undefined) pending.signal?.removeEventListener("abort", pending.onAbort);
+  }
+
+  /** @internal */
+  sendCancel(pending: Pending, reason: AbortReason): void {
+    const { incarnation, thread } = this.#origin;
+    this.#origin.send([MessageType.Cancel, pending.id, incarnation, thread, pending.actor, reason]);
+  }
+
+  /** @internal Starts the wait for the callee's last word. */
+  grace(pending: Pending): void {
+    this.#origin.wheel.remove(pending);
+    pending.deadline = this.#origin.clock.now() + GRACE_MS;
+    this.#origin.wheel.add(pending);
+  }
+
+  /** @internal */
+  sendCredit(pending: Pending, count: number): void {
+    const { incarnation, thread } = this.#origin;
+    this.#origin.send([MessageType.Credit, pending.id, incarnation, thread, pending.actor, count]);
+  }
+
+  #budget(timeoutMs: number, parent: ParentTurn | null): number {
+    const left = parent === null ? Number.POSITIVE_INFINITY : parent.deadline - this.#origin.clock.now();
+    return Math.min(timeoutMs, left);
+  }
+
+  #refusal(
+    actor: ActorId,
+    method: string,
+    signal: AbortSignal | undefined,
+    parent: ParentTurn | null,
+    budget: number,
+  ): TroupeError | null {
+    if (signal?.aborted === true || (parent !== null && parent.abortedWith !== null)) {
+      return new TroupeError("cancelled", `${actor}.${method} was not sent: the caller had cancelled`, {
+        started: "no",
+      });
+    }
+    if (!(budget > 0)) {
+      return new TroupeError("deadline_exceeded", `${actor}.${method} was not sent: no time was left`, {
+        started: "no",
+      });
+    }
+    if (this.#pending.size >= MAX_PENDING) {
+      return new TroupeError("overloaded", `${MAX_PENDING} calls of this thread wait for an answer`, {
+        started: "no",
+        retryAfterMs: 1_000,
+      });
+    }
+    return null;
+  }
+
+  #start(pending: Pending, method: string, args: readonly unknown[], budget: number, lane: Lane, credit: number): void {
+    const origin = this.#origin;
+    this.#pending.set(pending.id, pending);
+    if (budget === Number.POSITIVE_INFINITY) budget = NO_DEADLINE;
+    if (budget !== NO_DEADLINE) {
+      pending.deadline = origin.clock.now() + budget + GRACE_MS;
+      origin.wheel.add(pending);
+    }
+    pending.parent?.children.add(pending);
+    if (pending.signal !== undefined) {
+      pending.onAbort = () => pending.cancel("cancelled");
+      pending.signal.addEventListener("abort", pending.onAbort, { once: true });
+    }
+    const chain = pending.parent?.chainForCalls ?? NO_CHAIN;
+    try {
+      origin.send([
+        MessageType.Call,
+        pending.id,
+        origin.incarnation,
+        origin.thread,
+        pending.actor,
+        "",
+        method,
+        args,
+        budget,
+        lane,
+        credit,
+        chain,
+        0,
+      ]);
+    } catch (error) {
+      pending.fail(error);
+    }
+  }
+}
+
+abstract class Pending extends Deadline implements Cancellable {
+  id = 0;
+  readonly calls: Calls;
+  readonly actor: ActorId;
+  readonly parent: ParentTurn | null;
+  readonly signal: AbortSignal | undefined;
+  onAbort: (() => void) | undefined;
+  protected cancelled: AbortReason | undefined;
+
+  constructor(calls: Calls, actor: ActorId, parent: ParentTurn | null, signal: AbortSignal | undefined) {
+    super();
+    this.calls = calls;
+    this.actor = actor;
+    this.parent = parent;
+    this.signal = signal;
+  }
+
+  abstract settle(value: unknown): void;
+  abstract fail(error: unknown): void;
+  abstract item(value: unknown): void;
+
+  cancel(reason: AbortReason): void {
+    if (this.cancelled !== undefined) return;
+    this.cancelled = reason;
+    this.calls.grace(this);
+    this.calls.sendCancel(this, reason);
+  }
+
+  override expired(): void {
+    const error =
+      this.cancelled === undefined
+        ? new TroupeError("deadline_exceeded", `${this.actor} did not answer within the deadline`)
+        : new TroupeError("cancelled", `${this.actor} did not confirm the cancellation`);
+    // The callee may still be at it: tell it to stop.
+    if (this.cancelled === undefined) this.calls.sendCancel(this, "deadline");
+    this.fail(error);
+  }
+}
+
+class PendingCall extends Pending {
+  readonly #resolve: (value: unknown) => void;
+  readonly #reject: (error: unknown) => void;
+
+  constructor(
+    calls: Calls,
+    id: number,
+    actor: ActorId,
+    parent: ParentTurn | null,
+    signal: AbortSignal | undefined,
+    resolve: (value: unknown) => void,
+    reject: (error: unknown) => void,
+  ) {
+    super(calls, actor, parent, signal);
+    this.id = id;
+    this.#resolve = resolve;
+    this.#reject = reject;
+  }
+
+  override settle(value: unknown): void {
+    this.calls.forget(this);
+    this.#resolve(value);
+  }
+
+  override fail(error: unknown): void {
+    this.calls.forget(this);
+    this.#reject(error);
+  }
+
+  override item(): void {
+    this.fail(new TroupeError("protocol", `${this.actor} answered a unary call with a stream`));
+  }
+}
+
+type Waiting = { resolve: (result: IteratorResult<unknown>) => void; reject: (error: unknown) => void };
+
+/** The consumer's end of a stream. One `next` at a time, as `for await` does. */
+class PendingStream extends Pending implements AsyncIterableIterator<unknown> {
+  readonly #options: CallOptions;
+  readonly #method: string;
+  readonly #args: readonly unknown[];
+  #state: "fresh" | "open" | "done" = "fresh";
+  #items: unknown[] = [];
+  #head = 0;
+  #taken = 0;
+  #error: unknown;
+  #failed = false;
+  #waiting: Waiting | undefined;
+
+  constructor(
+    calls: Calls,
+    actor: ActorId,
+    parent: ParentTurn | null,
+    options: CallOptions,
+    method: string,
+    args: readonly unknown[],
+  ) {
+    super(calls, actor, parent, options.signal);
+    this.#options = options;
+    this.#method = method;
+    this.#args = args;
+  }
+
+  [Symbol.asyncIterator](): this {
+    return this;
+  }
+
+  next(): Promise<IteratorResult<unknown>> {
+    if (this.#state === "fresh") {
+      this.#state = "open";
+      this.calls.open(this, this.#method, this.#args, this.#options);
+    }
+    if (this.#head < this.#items.length) {
+      const value = this.#items[this.#head];
+      this.#items[this.#head++] = undefined;
+      if (this.#head === this.#items.length) {
+        this.#items = [];
+        this.#head = 0;
+      }
+      if (++this.#taken >= WINDOW / 2 && this.#state === "open") {
+        this.calls.sendCredit(this, this.#taken);
+        this.#taken = 0;
+      }
+      return Promise.resolve({ done: false, value });
+    }
+    if (this.#state === "done") {
+      if (!this.#failed) return Promise.resolve({ done: true, value: undefined });
+      this.#failed = false;
+      return Promise.reject(this.#error);
+    }
+    if (this.#waiting !== undefined) {
+      return Promise.reject(new TypeError("the stream is being read already: one next() at a time"));
+    }
+    return new Promise((resolve, reject) => {
+      this.#waiting = { resolve, reject };
+    });
+  }
+
+  /** Ends the stream early and tells the producer. */
+  return(): Promise<IteratorResult<unknown>> {
+    if (this.#state === "open") {
+      this.calls.sendCancel(this, "cancelled");
+      this.#finish();
+      this.#waiting?.resolve({ done: true, value: undefined });
+      this.#waiting = undefined;
+    }
+    this.#state = "done";
+    this.#items = [];
+    this.#failed = false;
+    return Promise.resolve({ done: true, value: undefined });
+  }
+
+  override item(value: unknown): void {
+    if (this.#waiting !== undefined) {
+      const { resolve } = this.#waiting;
+      this.#waiting = undefined;
+      if (++this.#taken >= WINDOW / 2) {
+        this.calls.sendCredit(this, this.#taken);
+        this.#taken = 0;
+      }
+      resolve({ done: false, value });
+    } else {
+      this.#items.push(value);
+    }
+  }
+
+  override settle(): void {
+    this.#finish();
+    this.#waiting?.resolve({ done: true, value: undefined });
+    this.#waiting = undefined;
+  }
+
+  override fail(error: unknown): void {
+    this.#finish();
+    if (this.#waiting !== undefined) {
+      this.#waiting.reject(error);
+      this.#waiting = undefined;
+    } else {
+      this.#failed = true;
+      this.#error = error;
+    }
+  }
+
+  #finish(): void {
+    this.#state = "done";
+    this.calls.forget(this);
+  }
+}

@@ -1,0 +1,268 @@
+/**
+ * All activations of one thread. It gets messages from the router, hands them to activations, and sends what comes out;
+ * calls between two actors on the same thread never leave it.
+ *
+ * Fairness: an activation starts at most a slice of turns, then stands in line behind the others; between two rounds
+ * the event loop gets its turn, so sockets and timers are never starved.
+ */
+import { Activation } from "./activation.ts";
+import { Calls, type Origin } from "./calls.ts";
+import type { Clock } from "./clock.ts";
+import type { DeactivateReason, MethodShape, PlacementPolicy, TurnMode, WorkerServices } from "./define.ts";
+import { encodeError, TroupeError } from "./errors.ts";
+import { type ActorId, type Epoch, type Incarnation, kindOf } from "./ids.ts";
+import {
+  type CallMessage,
+  type CancelMessage,
+  type CreditMessage,
+  type HostMessage,
+  HostMessageType,
+  isHostMessage,
+  isTowardsActor,
+  type Message,
+  MessageType,
+} from "./message.ts";
+import { OriginTable } from "./origin_table.ts";
+import type { Turn } from "./turn.ts";
+import { DeadlineWheel } from "./wheel.ts";
+
+/** A definition as the host runs it. Method syntax, because each kind's own context type stands behind it. */
+export interface RunnableDefinition {
+  readonly kind: string;
+  readonly mode: TurnMode;
+  readonly placement: PlacementPolicy;
+  readonly shapes: ReadonlyMap<string, MethodShape>;
+  readonly mailbox?: { messages?: number; bytes?: number };
+  readonly idleMs?: number;
+  readonly state?: { initial(key: string): unknown; required?: boolean };
+  instance?(): unknown;
+  onActivate?(ctx: object): void | Promise<void>;
+  onDeactivate?(ctx: object, reason: DeactivateReason): void | Promise<void>;
+  readonly methods: { readonly [name: string]: { method(ctx: object, ...args: unknown[]): unknown }["method"] };
+}
+
+/** What a host asks of the I/O thread. Rejects with `TroupeError` when the store cannot be reached. */
+export interface HostIo {
+  commit(
+    actor: ActorId,
+    epoch: Epoch,
+    expectedVersion: number,
+    bytes: Uint8Array,
+  ): Promise<
+    { outcome: "committed"; version: number } | { outcome: "fenced" } | { outcome: "conflict"; version: number }
+  >;
+  end(actor: ActorId, epoch: Epoch): Promise<"done" | "fenced">;
+}
+
+export interface HostOptions {
+  incarnation: Incarnation;
+  thread: number;
+  clock: Clock;
+  definitions: ReadonlyMap<string, RunnableDefinition>;
+  services: WorkerServices;
+  io: HostIo;
+  /** To the router of this node. May throw a `TroupeError` for values that cannot be sent. */
+  send: (message: Message | HostMessage) => void;
+  /** Until when this node may act as an owner, on this thread's clock. */
+  leaseDeadline: () => number;
+  /** Ids of this host's calls start here: a thread that replaces another must not reuse its ids. Default 0. */
+  firstCallId?: number;
+}
+
+const MAX_EARLY_CANCELS = 1_024;
+const IDLE_SWEEP_MS = 1_000;
+
+export class Host implements Origin {
+  incarnation: Incarnation;
+  readonly thread: number;
+  readonly clock: Clock;
+  readonly wheel: DeadlineWheel;
+  readonly calls: Calls;
+  readonly services: WorkerServices;
+  readonly io: HostIo;
+  readonly leaseDeadline: () => number;
+  /** Calls queued or running here, by name. */
+  readonly turns = new OriginTable<Turn>();
+  readonly #definitions: ReadonlyMap<string, RunnableDefinition>;
+  readonly #activations = new Map<ActorId, Activation>();
+  readonly #uplink: (message: Message | HostMessage) => void;
+  /** Cancels that came before their call. Bounded: the oldest is forgotten, its call then runs. */
+  readonly #earlyCancels = new OriginTable<CancelMessage>();
+  readonly #earlyOrder: CancelMessage[] = [];
+  readonly #line: Activation[] = [];
+  #round = false;
+  #sweeping = false;
+
+  constructor(options: HostOptions) {
+    this.incarnation = options.incarnation;
+    this.thread = options.thread;
+    this.clock = options.clock;
+    this.wheel = new DeadlineWheel(options.clock);
+    this.services = options.services;
+    this.io = options.io;
+    this.leaseDeadline = options.leaseDeadline;
+    this.#definitions = options.definitions;
+    this.#uplink = options.send;
+    this.calls = new Calls(this, options.firstCallId ?? 0);
+  }
+
+  get residents(): number {
+    return this.#activations.size;
+  }
+
+  /** Actors here, for the management API. */
+  *activations(): IterableIterator<{ id: ActorId; epoch: Epoch; status: string; queued: number }> {
+    for (const { id, epoch, status, queued } of this.#activations.values()) yield { id, epoch, status, queued };
+  }
+
+  /** From the router. */
+  deliver(message: Message | HostMessage): void {
+    if (isHostMessage(message)) return this.#deliverHost(message);
+    switch (message[0]) {
+      case MessageType.Call:
+        return this.#deliverCall(message);
+      case MessageType.Cancel:
+        return this.#deliverCancel(message);
+      case MessageType.Credit:
+        return this.#deliverCredit(message);
+      case MessageType.Reply:
+      case MessageType.Item:
+        return this.calls.receive(message);
+      case MessageType.NotHere:
+        // The router deals with these; one that comes here has lost its call.
+        return;
+    }
+  }
+
+  /** From an actor or a caller on this thread. */
+  send(message: Message): void {
+    if (isTowardsActor(message)) {
+      if (this.#activations.has(message[4])) return this.deliver(message);
+    } else if (message[3] === this.thread && message[2] === this.incarnation) {
+      return this.deliver(message);
+    }
+    this.#uplink(message);
+  }
+
+  /** @internal An activation has turns left after its slice. */
+  schedule(activation: Activation): void {
+    this.#line.push(activation);
+    if (this.#round) return;
+    this.#round = true;
+    setImmediate(() => {
+      this.#round = false;
+      for (const next of this.#line.splice(0)) next.pump();
+    });
+  }
+
+  /** @internal An activation has stopped; `waiting` are the calls it had not begun. */
+  deactivated(activation: Activation, reason: DeactivateReason, waiting: readonly CallMessage[]): void {
+    this.#activations.delete(activation.id);
+    this.#uplink([HostMessageType.Deactivated, activation.id, activation.epoch, reason]);
+    for (const message of waiting) this.#uplink(message);
+  }
+
+  /** Stops everything; resolves when all activations are gone. */
+  async stopAll(reason: DeactivateReason, timeoutMs: number): Promise<void> {
+    for (const activation of [...this.#activations.values()]) activation.stop(reason);
+    const deadline = this.clock.now() + timeoutMs;
+    while (this.#activations.size > 0 && this.clock.now() < deadline) {
+      await new Promise<void>((resolve) => {
+        this.clock.after(10, resolve);
+      });
+    }
+  }
+
+  #deliverHost(message: HostMessage): void {
+    switch (message[0]) {
+      case HostMessageType.Activate: {
+        const [, id, epoch, version, bytes] = message;
+        const definition = this.#definitions.get(kindOf(id));
+        if (definition === undefined) {
+          this.#uplink([HostMessageType.Deactivated, id, epoch, "failed"]);
+          return;
+        }
+        try {
+          const activation = new Activation(this, definition, id, epoch, version, bytes);
+          this.#activations.set(id, activation);
+          void activation.activate();
+        } catch (error) {
+          this.services.log.error("an actor's state could not be read", { actor: id, error });
+          this.#uplink([HostMessageType.Deactivated, id, epoch, "failed"]);
+          return;
+        }
+        if ((definition.idleMs ?? 0) > 0) this.#sweepIdle();
+        return;
+      }
+      case HostMessageType.Drop: {
+        const [, id, reason] = message;
+        if (id === "") for (const activation of [...this.#activations.values()]) activation.stop(reason);
+        else this.#activations.get(id)?.stop(reason);
+        return;
+      }
+      case HostMessageType.Rename:
+        this.incarnation = message[1];
+        return;
+      case HostMessageType.Deactivated:
+        return;
+    }
+  }
+
+  #deliverCall(message: CallMessage): void {
+    if (this.#earlyCancels.size > 0) {
+      const cancel = this.#earlyCancels.get(message);
+      if (cancel !== undefined) {
+        this.#earlyCancels.delete(message);
+        return this.#refuse(message, "cancelled", "the cancel came first");
+      }
+    }
+    const activation = this.#activations.get(message[4]);
+    if (activation === undefined || activation.status === "stopped") {
+      // It stopped while the call was on its way: the router finds the actor's new place.
+      if (!this.#definitions.has(kindOf(message[4]))) return this.#refuse(message, "unknown_kind", "no such kind here");
+      return this.#uplink(message);
+    }
+    activation.receive(message);
+  }
+
+  #refuse(message: CallMessage, code: "cancelled" | "unknown_kind", why: string): void {
+    const error = new TroupeError(code, `${message[4]}.${message[6]}: ${why}`, { started: "no" });
+    this.send([MessageType.Reply, message[1], message[2], message[3], encodeError(error), null]);
+  }
+
+  #deliverCancel(message: CancelMessage): void {
+    const turn = this.turns.get(message);
+    if (turn !== undefined) return turn.activation.cancel(turn, message[5]);
+    // Cancels of calls that were answered meanwhile come here too; they age out.
+    this.#earlyCancels.set(message, message);
+    this.#earlyOrder.push(message);
+    if (this.#earlyOrder.length > MAX_EARLY_CANCELS) {
+      const oldest = this.#earlyOrder.shift();
+      if (oldest !== undefined) this.#earlyCancels.delete(oldest);
+    }
+  }
+
+  #deliverCredit(message: CreditMessage): void {
+    const turn = this.turns.get(message);
+    if (turn === undefined) return;
+    turn.credit += message[5];
+    turn.onCredit?.();
+  }
+
+  #sweepIdle(): void {
+    if (this.#sweeping) return;
+    this.#sweeping = true;
+    this.clock.after(IDLE_SWEEP_MS, () => {
+      this.#sweeping = false;
+      const now = this.clock.now();
+      let left = false;
+      for (const activation of this.#activations.values()) {
+        const limit = activation.definition.idleMs ?? 0;
+        if (limit === 0) continue;
+        if (!activation.busy && now - activation.lastUsed >= limit) activation.stop("idle");
+        else left = true;
+      }
+      if (left) this.#sweepIdle();
+    });
+  }
+}

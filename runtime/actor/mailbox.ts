@@ -1,0 +1,77 @@
+/**
+ * What waits for an activation: three lanes, strictly by priority, bounded together.
+ *
+ * Over the bound a call is refused at once, never queued; control traffic (cancels, replies) does not pass through here
+ * at all, so it can never wait behind requests. Lanes are made when first used: an idle actor has none.
+ */
+import type { Turn } from "./turn.ts";
+
+/** Default bounds. */
+export const MAILBOX_MESSAGES = 1_024;
+export const MAILBOX_BYTES = 4 * 1024 * 1024;
+
+export class Mailbox {
+  readonly #maxMessages: number;
+  readonly #maxBytes: number;
+  readonly #lanes: (Turn[] | undefined)[] = [undefined, undefined, undefined];
+  #count = 0;
+  #bytes = 0;
+
+  constructor(maxMessages: number, maxBytes: number) {
+    this.#maxMessages = maxMessages;
+    this.#maxBytes = maxBytes;
+  }
+
+  get size(): number {
+    return this.#count;
+  }
+
+  /** False: full, nothing was queued. A single message over the byte bound is let into an empty mailbox. */
+  push(turn: Turn): boolean {
+    if (this.#count >= this.#maxMessages) return false;
+    if (this.#count > 0 && this.#bytes + turn.bytes > this.#maxBytes) return false;
+    const lane = this.#lanes[turn.lane];
+    if (lane === undefined) this.#lanes[turn.lane] = [turn];
+    else lane.push(turn);
+    this.#count++;
+    this.#bytes += turn.bytes;
+    return true;
+  }
+
+  /** The next turn that `admits` lets start; only the head of each lane is considered, so order holds within a lane. */
+  shift(admits: (turn: Turn) => boolean): Turn | undefined {
+    for (const lane of this.#lanes) {
+      const head = lane?.[0];
+      if (head === undefined) continue;
+      if (!admits(head)) return undefined;
+      lane?.shift();
+      this.#removed(head);
+      return head;
+    }
+    return undefined;
+  }
+
+  /** Takes out a turn that was cancelled or whose deadline passed. */
+  remove(turn: Turn): boolean {
+    const lane = this.#lanes[turn.lane];
+    const index = lane?.indexOf(turn) ?? -1;
+    if (index < 0) return false;
+    lane?.splice(index, 1);
+    this.#removed(turn);
+    return true;
+  }
+
+  /** Empties it, in the order in which turns would have run. */
+  takeAll(): Turn[] {
+    const all = this.#lanes.flatMap((lane) => lane ?? []);
+    this.#lanes.fill(undefined);
+    this.#count = 0;
+    this.#bytes = 0;
+    return all;
+  }
+
+  #removed(turn: Turn): void {
+    this.#count--;
+    this.#bytes -= turn.bytes;
+  }
+}

@@ -1,0 +1,147 @@
+/**
+ * One call at an activation: from its arrival, through its turn, to its answer. It is also the context that the method
+ * is given, so a call costs one object.
+ *
+ * States: `queued` → `running` → `settled`. A call settles once; a handler that goes on after its call was settled
+ * (deadline passed, cancelled past its grace) is left alone, and still counts as running for the turn mode.
+ */
+import type { Activation } from "./activation.ts";
+import type { Cancellable, ParentTurn } from "./calls.ts";
+import type { ActorContext, AnyActorDefinition, Ref, WorkerServices } from "./define.ts";
+import { type AbortReason, type ErrorCode, TroupeError } from "./errors.ts";
+import type { ActorId, Epoch } from "./ids.ts";
+import type { CallMessage, Lane } from "./message.ts";
+import { makeRef } from "./ref.ts";
+import { Deadline } from "./wheel.ts";
+
+const CODE_OF_ABORT: Record<AbortReason, ErrorCode> = {
+  cancelled: "cancelled",
+  deadline: "deadline_exceeded",
+  disconnected: "disconnected",
+  callerDied: "caller_died",
+  fenced: "fenced",
+  drain: "draining",
+};
+
+/** The error that a turn's signal fires with. */
+export function abortError(reason: AbortReason, actor: ActorId): TroupeError {
+  return new TroupeError(CODE_OF_ABORT[reason], `${actor}: the turn was stopped (${reason})`, {
+    started: "yes",
+    data: { reason },
+  });
+}
+
+const NO_CHILDREN: Set<Cancellable> = new Set();
+
+export class Turn extends Deadline implements ParentTurn, ActorContext<unknown, unknown> {
+  readonly activation: Activation;
+  /** The call as it came; null for a lifecycle hook. */
+  readonly message: CallMessage | null;
+  readonly bytes: number;
+  status: "queued" | "running" | "settled" = "queued";
+  readOnly = false;
+  /** Whether the handler still runs, settled or not. */
+  occupies = false;
+  abortedWith: TroupeError | null = null;
+  /** For a stream: items it may send now. */
+  credit: number;
+  iterator: AsyncIterator<unknown> | undefined;
+  onCredit: (() => void) | undefined;
+  #controller: AbortController | undefined;
+  #children: Set<Cancellable> | undefined;
+  #chain: readonly ActorId[] | undefined;
+
+  constructor(activation: Activation, message: CallMessage | null, deadline: number) {
+    super();
+    this.activation = activation;
+    this.message = message;
+    this.deadline = deadline;
+    this.credit = message === null ? 0 : message[10];
+    this.bytes = message === null ? 0 : sizeOf(message[7]);
+  }
+
+  get lane(): Lane {
+    return this.message === null ? 0 : this.message[9];
+  }
+  get self(): ActorId {
+    return this.activation.id;
+  }
+  get key(): string {
+    return this.activation.key;
+  }
+  get epoch(): Epoch {
+    return this.activation.epoch;
+  }
+  get state(): unknown {
+    return this.activation.state;
+  }
+  set state(state: unknown) {
+    this.activation.state = state;
+  }
+  get instance(): unknown {
+    return this.activation.instance;
+  }
+  get worker(): WorkerServices {
+    return this.activation.host.services;
+  }
+  get signal(): AbortSignal {
+    if (this.#controller === undefined) {
+      this.#controller = new AbortController();
+      if (this.abortedWith !== null) this.#controller.abort(this.abortedWith);
+    }
+    return this.#controller.signal;
+  }
+  get children(): Set<Cancellable> {
+    // A lifecycle context lives as long as the activation; its calls are not cancelled with a turn.
+    if (this.message === null) return NO_CHILDREN;
+    this.#children ??= new Set();
+    return this.#children;
+  }
+  get chainForCalls(): readonly ActorId[] {
+    this.#chain ??= this.message === null ? [] : [...this.message[11], this.activation.id];
+    return this.#chain;
+  }
+
+  commit(): Promise<void> {
+    return this.activation.commit();
+  }
+  end(): Promise<void> {
+    return this.activation.end();
+  }
+  passivate(): void {
+    this.activation.stop("passivate");
+  }
+  actor<D extends AnyActorDefinition>(definition: D, key: string): Ref<D> {
+    return makeRef(this.activation.host.calls, definition, key, this.message === null ? null : this);
+  }
+
+  /** Fires the signal and cancels what this turn has called. */
+  abort(reason: AbortReason): void {
+    if (this.abortedWith !== null) return;
+    this.abortedWith = abortError(reason, this.activation.id);
+    this.#controller?.abort(this.abortedWith);
+    if (this.#children !== undefined) for (const child of [...this.#children]) child.cancel(reason);
+    this.onCredit?.();
+  }
+
+  override expired(): void {
+    this.activation.expire(this);
+  }
+}
+
+/** About how many bytes the arguments hold: text and bytes, one level deep. Enough for a bound, cheap enough for each call. */
+function sizeOf(args: readonly unknown[]): number {
+  let bytes = 64;
+  for (const argument of args) {
+    if (typeof argument === "string") bytes += argument.length;
+    else if (argument instanceof Uint8Array) bytes += argument.byteLength;
+    else if (typeof argument === "object" && argument !== null) {
+      for (const key in argument) {
+        const value = (argument as Record<string, unknown>)[key];
+        if (typeof value === "string") bytes += value.length;
+        else if (value instanceof Uint8Array) bytes += value.byteLength;
+      }
+    }
+  }
+  return bytes;
+}

@@ -1,0 +1,169 @@
+/**
+ * A node's way to the placement directory: who owns this actor, and if nobody does, I do.
+ *
+ * The store's verbs are single steps; this is the order in which they must be used.
+ * - *Takeover follows evidence.* A record that names another owner is taken over only when the membership, read after
+ *   the record, says that incarnation is dead (declared, or gone). A node that is merely unreachable keeps its actors.
+ * - *My own record without an activation* (its worker died, or the answer to a claim was lost) is taken over from
+ *   myself: a new epoch, so that nothing the lost activation may have left on its way is believed.
+ * - *Unknown outcomes are replayed* with the same operation id, so that a claim which did succeed is answered as
+ *   claimed; after `TRIES` the call fails with `unavailable`, not started.
+ *
+ * At most `MAX_CLAIMS` claims are on their way at once; a reconnect storm waits in line, up to `MAX_WAITING`.
+ */
+import type { Clock } from "../actor/clock.ts";
+import { TroupeError } from "../actor/errors.ts";
+import type { ActorId, Incarnation } from "../actor/ids.ts";
+import type { ClaimRequest, ClaimResult, Directory, Owner, StoredState } from "../coordinator/contract.ts";
+
+const TRIES = 4;
+const RETRY_MS = 100;
+const MAX_CLAIMS = 512;
+const MAX_WAITING = 20_000;
+
+/** What the directory client needs of the membership. */
+export interface Deaths {
+  /** By the view this node has. */
+  isDead(incarnation: Incarnation): boolean;
+  /** Reads the membership from the store now. */
+  confirmDead(incarnation: Incarnation): Promise<boolean>;
+}
+
+export type Resolution = { place: "here"; owner: Owner; state: StoredState | null } | { place: "there"; owner: Owner };
+
+export class DirectoryClient {
+  readonly #directory: Directory;
+  readonly #deaths: Deaths;
+  readonly #clock: Clock;
+  #incarnation: Incarnation;
+  #operations = 0;
+  #running = 0;
+  readonly #waiting: (() => void)[] = [];
+
+  constructor(directory: Directory, deaths: Deaths, clock: Clock, incarnation: Incarnation) {
+    this.#directory = directory;
+    this.#deaths = deaths;
+    this.#clock = clock;
+    this.#incarnation = incarnation;
+  }
+
+  /** The node rejoined under another name. */
+  rename(incarnation: Incarnation): void {
+    this.#incarnation = incarnation;
+  }
+
+  /**
+   * Finds the owner, becoming it where there is none (alive). Rejects with `not_found`, `ended`, `unavailable`,
+   * `overloaded`; always `started: "no"`.
+   */
+  resolve(actor: ActorId, requireState: boolean): Promise<Resolution> {
+    return this.#limited(() => this.#resolve(actor, requireState));
+  }
+
+  /** Makes an actor with its first state. Rejects with `already_exists`, `unavailable` (outcome unknown). */
+  create(actor: ActorId, bytes: Uint8Array): Promise<Resolution> {
+    return this.#limited(async () => {
+      const result = await this.#claim({ actor, create: bytes });
+      switch (result.outcome) {
+        case "claimed":
+          return { place: "here", owner: this.#mine(result.epoch), state: result.state };
+        case "ended":
+          throw new TroupeError("ended", `${actor} was ended`, { started: "no" });
+        default:
+          throw new TroupeError("already_exists", `${actor} exists already`, { started: "no" });
+      }
+    });
+  }
+
+  /** Gives an actor up. A failure is left alone: the next claim by this node takes it over from itself. */
+  async release(actor: ActorId, owner: Owner): Promise<void> {
+    try {
+      await this.#directory.release({ actor, owner, operation: this.#operation() });
+    } catch (error) {
+      if (!TroupeError.is(error)) throw error;
+    }
+  }
+
+  /** An operation id of this node, never used before. */
+  operation(): string {
+    return this.#operation();
+  }
+
+  async #resolve(actor: ActorId, requireState: boolean): Promise<Resolution> {
+    let takeover: Owner | undefined;
+    for (let round = 0; round < TRIES; round++) {
+      const result = await this.#claim({ actor, requireState, takeover });
+      switch (result.outcome) {
+        case "claimed":
+          return { place: "here", owner: this.#mine(result.epoch), state: result.state };
+        case "absent":
+          throw new TroupeError("not_found", `${actor} does not exist`, { started: "no" });
+        case "ended":
+          throw new TroupeError("ended", `${actor} was ended`, { started: "no" });
+        case "exists":
+          throw new TroupeError("protocol", `${actor}: the store answered "exists" to a plain claim`, {
+            started: "no",
+          });
+        case "owned": {
+          const { owner } = result;
+          if (owner.incarnation === this.#incarnation) takeover = owner;
+          else if (await this.#deaths.confirmDead(owner.incarnation)) takeover = owner;
+          else return { place: "there", owner };
+        }
+      }
+    }
+    throw new TroupeError("unavailable", `${actor} changes hands too fast`, { started: "no", retryAfterMs: 500 });
+  }
+
+  async #claim(request: Omit<ClaimRequest, "incarnation" | "operation">): Promise<ClaimResult> {
+    const operation = this.#operation();
+    for (let attempt = 1; ; attempt++) {
+      try {
+        // A claim of somebody known to be alive would be answered "owned" anyway, so this is always the first step.
+        return await this.#directory.claim({ ...request, incarnation: this.#incarnation, operation });
+      } catch (error) {
+        if (!TroupeError.is(error, "store_unavailable") && !TroupeError.is(error, "store_reset")) throw error;
+        if (attempt >= TRIES) {
+          const known = request.create === undefined ? "no" : "unknown";
+          throw new TroupeError("unavailable", `the coordinator did not place ${request.actor}: ${error.message}`, {
+            started: known,
+            retryAfterMs: 1_000,
+            cause: error,
+          });
+        }
+        await new Promise<void>((resolve) => {
+          this.#clock.after(RETRY_MS * 2 ** attempt, resolve);
+        });
+      }
+    }
+  }
+
+  async #limited<T>(run: () => Promise<T>): Promise<T> {
+    if (this.#running >= MAX_CLAIMS) {
+      if (this.#waiting.length >= MAX_WAITING) {
+        throw new TroupeError("overloaded", `${MAX_WAITING} actors wait for their placement`, {
+          started: "no",
+          retryAfterMs: 1_000,
+        });
+      }
+      await new Promise<void>((resolve) => {
+        this.#waiting.push(resolve);
+      });
+    }
+    this.#running++;
+    try {
+      return await run();
+    } finally {
+      this.#running--;
+      this.#waiting.shift()?.();
+    }
+  }
+
+  #mine(epoch: Owner["epoch"]): Owner {
+    return { incarnation: this.#incarnation, epoch };
+  }
+
+  #operation(): string {
+    return `${this.#incarnation}.${++this.#operations}`;
+  }
+}

@@ -1,0 +1,614 @@
+/**
+ * The switch of a node: every message between its threads, and between it and other nodes, passes here, on the I/O
+ * thread.
+ *
+ * ## Where a call goes
+ * Local table → route cache → directory. While an actor is being looked up (or given up, or moved) its calls wait in
+ * order behind that. A receiver that does not run the actor answers `NotHere`; the origin then forgets the route and
+ * looks it up again, with the same call: a call is resent only when it provably did not begin.
+ *
+ * ## What it guarantees
+ * - Every call that enters leaves: by its answer, or by an error made here when the thread or node that had it is gone
+ *   (`started: "unknown"`), or could not be reached (`started: "no"`). For that, each call is on record from when it is
+ *   sent until its answer passes.
+ * - Calls from an origin that went away are cancelled (`callerDied`), streams included.
+ * - Bounds: calls on record, calls waiting per actor, calls waiting per unreachable node, cached routes. At a bound a
+ *   call is refused with `overloaded`; the route cache forgets what was used longest ago.
+ *
+ * It never looks into arguments or results.
+ */
+import type { Clock } from "../actor/clock.ts";
+import type { DeactivateReason } from "../actor/define.ts";
+import { type AbortReason, encodeError, TroupeError } from "../actor/errors.ts";
+import { type ActorId, type Epoch, type Incarnation, keyOf, kindOf, type NodeId } from "../actor/ids.ts";
+import {
+  type CallMessage,
+  type CancelMessage,
+  type CreditMessage,
+  type DeactivatedMessage,
+  type HostMessage,
+  HostMessageType,
+  IO_THREAD,
+  type ItemMessage,
+  isHostMessage,
+  type Message,
+  MessageType,
+  type NotHereMessage,
+  type ReplyMessage,
+} from "../actor/message.ts";
+import { OriginTable } from "../actor/origin_table.ts";
+import type { Owner, StoredState } from "../coordinator/contract.ts";
+import type { Logger } from "../observe/log.ts";
+import type { Counter, Metrics } from "../observe/metrics.ts";
+import type { DirectoryClient } from "./directory.ts";
+import type { Peers } from "./peers.ts";
+
+/** What the router knows of a kind. */
+export interface KindInfo {
+  placement: "prefer-local" | "node";
+  /** Only `create` makes one. */
+  requireState: boolean;
+  /** On the I/O thread; only for Troupe's own. */
+  io: boolean;
+}
+
+/** A thread of this node that runs actors. */
+export interface HostThread {
+  send(message: Message | HostMessage): void;
+}
+
+export interface RouterOptions {
+  nodeId: NodeId;
+  incarnation: Incarnation;
+  clock: Clock;
+  kinds: ReadonlyMap<string, KindInfo>;
+  directory: DirectoryClient;
+  peers: Peers;
+  /** The living incarnation of a node, by the view this node has. */
+  incarnationOf: (nodeId: NodeId) => Incarnation | undefined;
+  isDead: (incarnation: Incarnation) => boolean;
+  /** `workers: 0`: the I/O thread runs ordinary actors too. */
+  actorsOnIoThread: boolean;
+  log: Logger;
+  metrics: Metrics;
+  limits?: Partial<typeof LIMITS>;
+}
+
+const LIMITS = { calls: 200_000, waitingPerActor: 1_024, waitingPerPeer: 4_096, routes: 100_000, attempts: 5 };
+
+interface LocalActor {
+  thread: number;
+  owner: Owner;
+  /** Whether the directory has a record of it. */
+  listed: boolean;
+}
+
+/** A call on record. */
+interface Inflight {
+  readonly message: CallMessage;
+  /** Thread or peer that has it; undefined while it waits here. */
+  at: number | Incarnation | undefined;
+  attempts: number;
+  settled: boolean;
+  /** Until when its waiting time here was charged to its budget. */
+  since: number;
+}
+
+export class Router {
+  readonly #options: RouterOptions;
+  readonly #limits: typeof LIMITS;
+  #incarnation: Incarnation;
+  readonly #threads = new Map<number, HostThread>();
+  readonly #residents = new Map<number, number>();
+  readonly #local = new Map<ActorId, LocalActor>();
+  /** Least recently used first. */
+  readonly #routes = new Map<ActorId, Owner>();
+  readonly #calls = new OriginTable<Inflight>();
+  /** Actors being looked up or given up, with the calls that wait for it. */
+  readonly #resolving = new Map<ActorId, Inflight[]>();
+  readonly #waitingForPeer = new Map<Incarnation, Inflight[]>();
+  readonly #forwarded: Counter;
+  readonly #resent: Counter;
+  readonly #lost: Counter;
+  readonly #dropped: Counter;
+  #draining = false;
+
+  constructor(options: RouterOptions) {
+    this.#options = options;
+    this.#limits = { ...LIMITS, ...options.limits };
+    this.#incarnation = options.incarnation;
+    const { metrics } = options;
+    this.#forwarded = metrics.counter("troupe_calls_forwarded_total", "Calls sent to the node that owns the actor");
+    this.#resent = metrics.counter("troupe_calls_resent_total", "Calls sent again because the actor had moved");
+    this.#lost = metrics.counter(
+      "troupe_calls_lost_total",
+      "Calls failed because the thread or node that had them went away",
+    );
+    this.#dropped = metrics.counter("troupe_answers_dropped_total", "Answers whose caller was gone");
+    metrics.gauge("troupe_calls_in_flight", "Calls on record", () => this.#calls.size);
+    metrics.gauge("troupe_actors", "Actors owned by this node", () => this.#local.size);
+    metrics.gauge("troupe_routes", "Cached routes to actors on other nodes", () => this.#routes.size);
+  }
+
+  /** Actors this node owns. */
+  *actors(): IterableIterator<{ id: ActorId; epoch: Epoch; thread: number }> {
+    for (const [id, { owner, thread }] of this.#local) yield { id, epoch: owner.epoch, thread };
+  }
+
+  /** The owner of an actor that lives here, for its commits. */
+  owner(actor: ActorId, epoch: Epoch): Owner | undefined {
+    const local = this.#local.get(actor);
+    return local !== undefined && local.owner.epoch === epoch ? local.owner : undefined;
+  }
+
+  /** A thread is ready for actors. */
+  addThread(index: number, thread: HostThread): void {
+    this.#threads.set(index, thread);
+    this.#residents.set(index, 0);
+  }
+
+  /** No new actors from now on; those that are here stay reachable. */
+  drain(): void {
+    this.#draining = true;
+  }
+
+  /** From a thread of this node. May throw a `TroupeError` for a call: it was not sent then. */
+  fromThread(thread: number, message: Message | HostMessage): void {
+    if (isHostMessage(message)) {
+      if (message[0] === HostMessageType.Deactivated) this.#deactivated(thread, message);
+      return;
+    }
+    switch (message[0]) {
+      case MessageType.Call:
+        return this.#callFrom(message);
+      case MessageType.Reply:
+        this.#calls.delete(message);
+        return this.#toOrigin(message);
+      case MessageType.Item:
+        return this.#toOrigin(message);
+      case MessageType.Cancel:
+      case MessageType.Credit:
+        return this.#follow(message);
+      case MessageType.NotHere:
+        return;
+    }
+  }
+
+  /** From another node. */
+  fromPeer(peer: Incarnation, message: Message): void {
+    switch (message[0]) {
+      case MessageType.Call:
+        // A peer speaks for its own threads only.
+        if (message[2] === peer) this.#callFromPeer(message);
+        return;
+      case MessageType.Cancel:
+      case MessageType.Credit:
+        if (message[2] === peer) this.#follow(message);
+        return;
+      case MessageType.Reply: {
+        const call = this.#calls.get(message);
+        // A late answer of a node that no longer has the call.
+        if (call === undefined || call.at !== peer) return this.#dropped.add();
+        this.#calls.delete(message);
+        return this.#toOrigin(message);
+      }
+      case MessageType.Item: {
+        if (this.#calls.get(message)?.at === peer) this.#toOrigin(message);
+        return;
+      }
+      case MessageType.NotHere:
+        return this.#notHere(peer, message);
+    }
+  }
+
+  /** Makes an actor here, with its first state. */
+  async create(actor: ActorId, bytes: Uint8Array): Promise<void> {
+    if (this.#draining) throw new TroupeError("draining", "this node is shutting down", { started: "no" });
+    if (this.#local.has(actor) || this.#resolving.has(actor)) {
+      throw new TroupeError("already_exists", `${actor} exists already`, { started: "no" });
+    }
+    const waiting: Inflight[] = [];
+    this.#resolving.set(actor, waiting);
+    try {
+      const { owner, state } = (await this.#options.directory.create(actor, bytes)) as {
+        owner: Owner;
+        state: StoredState | null;
+      };
+      this.#activate(actor, owner, state, true);
+    } finally {
+      this.#resolving.delete(actor);
+      for (const call of waiting) this.#dispatch(call);
+    }
+  }
+
+  /** A thread has ended, with everything on it. */
+  threadDied(index: number): void {
+    this.#threads.delete(index);
+    this.#residents.delete(index);
+    for (const [id, actor] of this.#local) if (actor.thread === index) this.#local.delete(id);
+    for (const call of [...this.#calls.values()]) {
+      const [, , incarnation, thread, actor] = call.message;
+      if (incarnation === this.#incarnation && thread === index) this.#abandon(call);
+      else if (call.at === index) this.#fail(call, "unavailable", `${actor}: its worker ended`, "unknown");
+    }
+  }
+
+  /** The link to a peer is ready: what waited for it goes out. */
+  peerUp(peer: Incarnation): void {
+    const waiting = this.#waitingForPeer.get(peer);
+    if (waiting === undefined) return;
+    this.#waitingForPeer.delete(peer);
+    for (const call of waiting) if (!call.settled) this.#toPeer(call, peer);
+  }
+
+  /** The link to a peer is gone: what it had may or may not have been done; what came from it has no caller any more. */
+  peerDown(peer: Incarnation): void {
+    for (const call of [...this.#calls.values()]) {
+      if (call.at === peer)
+        this.#fail(call, "unavailable", `${call.message[4]}: the link to its node broke`, "unknown");
+    }
+    for (const call of this.#calls.takeAll(peer)) this.#abandon(call);
+  }
+
+  /** A peer was declared dead: what only waited for it is looked up again. */
+  peerDead(peer: Incarnation): void {
+    this.peerDown(peer);
+    for (const [actor, owner] of this.#routes) if (owner.incarnation === peer) this.#routes.delete(actor);
+    const waiting = this.#waitingForPeer.get(peer) ?? [];
+    this.#waitingForPeer.delete(peer);
+    for (const call of waiting) if (!call.settled) this.#dispatch(call);
+  }
+
+  /** This node was declared dead and joined again: nothing of its former life counts. */
+  rename(incarnation: Incarnation): void {
+    for (const index of this.#threads.keys()) {
+      this.#send(index, [HostMessageType.Drop, "", "fenced"]);
+      this.#send(index, [HostMessageType.Rename, incarnation]);
+    }
+    for (const call of [...this.#calls.values()]) {
+      if (call.message[2] === this.#incarnation) {
+        this.#fail(call, "unavailable", "this node lost its membership and joined again", "unknown");
+      }
+    }
+    this.#local.clear();
+    this.#routes.clear();
+    for (const index of this.#residents.keys()) this.#residents.set(index, 0);
+    this.#incarnation = incarnation;
+  }
+
+  /** Stops one actor, or all; resolves when the hosts have said so. */
+  async stopAll(reason: DeactivateReason, timeoutMs: number): Promise<void> {
+    this.#draining = true;
+    for (const index of this.#threads.keys()) this.#send(index, [HostMessageType.Drop, "", reason]);
+    const { clock } = this.#options;
+    const deadline = clock.now() + timeoutMs;
+    while ((this.#local.size > 0 || this.#resolving.size > 0) && clock.now() < deadline) {
+      await new Promise<void>((resolve) => {
+        clock.after(10, resolve);
+      });
+    }
+  }
+
+  // Calls towards actors
+
+  #callFrom(message: CallMessage): void {
+    const known = this.#calls.get(message);
+    if (known !== undefined) {
+      // A host gives back a call that it had not begun.
+      known.at = undefined;
+      return this.#dispatch(known);
+    }
+    // Given back after its caller went away, or by a host of this node's former life.
+    if (message[2] !== this.#incarnation) return;
+    this.#accept(message);
+  }
+
+  #callFromPeer(message: CallMessage): void {
+    const [, , , , actor, epoch] = message;
+    const kind = this.#options.kinds.get(kindOf(actor));
+    const here = this.#local.has(actor) || this.#resolving.has(actor) || kind?.placement === "node" || epoch === "";
+    if (here) return this.#accept(message);
+    this.#answerNotHere(message);
+  }
+
+  #accept(message: CallMessage): void {
+    if (this.#calls.size >= this.#limits.calls) {
+      return this.#refuse(
+        message,
+        new TroupeError("overloaded", `${this.#limits.calls} calls are in flight on this node`, {
+          started: "no",
+          retryAfterMs: 500,
+        }),
+      );
+    }
+    const call: Inflight = { message, at: undefined, attempts: 0, settled: false, since: this.#options.clock.now() };
+    this.#calls.set(message, call);
+    this.#dispatch(call);
+  }
+
+  /** Sends a call on, or fails it. Never throws. */
+  #dispatch(call: Inflight): void {
+    try {
+      this.#forward(call);
+    } catch (error) {
+      if (!TroupeError.is(error)) throw error;
+      this.#fail(call, error.code, error.message, "no", error.retryAfterMs);
+    }
+  }
+
+  #forward(call: Inflight): void {
+    if (call.settled) return;
+    const { message } = call;
+    const actor = message[4];
+    const local = this.#local.get(actor);
+    if (local !== undefined) return this.#toThread(call, local.thread);
+    if (++call.attempts > this.#limits.attempts) {
+      return this.#fail(call, "unavailable", `${actor} moved ${this.#limits.attempts} times while it was called`, "no");
+    }
+    const kind = this.#options.kinds.get(kindOf(actor));
+    if (kind === undefined)
+      return this.#fail(call, "unknown_kind", `no actor kind "${kindOf(actor)}" on this node`, "no");
+    if (kind.placement === "node") return this.#toNode(call, keyOf(actor));
+    const route = this.#routes.get(actor);
+    if (route !== undefined) {
+      if (!this.#options.isDead(route.incarnation)) {
+        message[5] = route.epoch;
+        return this.#toPeer(call, route.incarnation);
+      }
+      this.#routes.delete(actor);
+    }
+    this.#resolve(call, kind);
+  }
+
+  #toThread(call: Inflight, thread: number): void {
+    this.#charge(call);
+    call.at = thread;
+    this.#send(thread, call.message);
+  }
+
+  /** An actor whose key names its node: no directory, the node's membership owns it. */
+  #toNode(call: Inflight, key: string): void {
+    const nodeId = key.slice(key.lastIndexOf("@") + 1) as NodeId;
+    const actor = call.message[4];
+    if (nodeId === this.#options.nodeId) {
+      // Its epoch is the node's own life.
+      this.#activate(
+        actor,
+        { incarnation: this.#incarnation, epoch: this.#incarnation as string as Epoch },
+        null,
+        false,
+      );
+      return this.#dispatch(call);
+    }
+    const peer = this.#options.incarnationOf(nodeId);
+    if (peer === undefined) return this.#fail(call, "unavailable", `${actor}: node "${nodeId}" is not a member`, "no");
+    this.#toPeer(call, peer);
+  }
+
+  #toPeer(call: Inflight, peer: Incarnation): void {
+    this.#charge(call);
+    switch (this.#options.peers.send(peer, call.message[4], call.message)) {
+      case "queued":
+        call.at = peer;
+        this.#forwarded.add();
+        return;
+      case "overloaded":
+        return this.#fail(call, "overloaded", `the link to the node of ${call.message[4]} is full`, "no", 200);
+      case "no-link": {
+        let waiting = this.#waitingForPeer.get(peer);
+        if (waiting === undefined) {
+          waiting = [];
+          this.#waitingForPeer.set(peer, waiting);
+        }
+        if (waiting.length >= this.#limits.waitingPerPeer) {
+          return this.#fail(call, "overloaded", `the node of ${call.message[4]} cannot be reached now`, "no", 1_000);
+        }
+        call.at = undefined;
+        waiting.push(call);
+      }
+    }
+  }
+
+  #resolve(call: Inflight, kind: KindInfo): void {
+    const actor = call.message[4];
+    const waiting = this.#resolving.get(actor);
+    if (waiting !== undefined) {
+      if (waiting.length >= this.#limits.waitingPerActor) {
+        return this.#fail(
+          call,
+          "overloaded",
+          `${this.#limits.waitingPerActor} calls wait for the placement of ${actor}`,
+          "no",
+          200,
+        );
+      }
+      // Calls of one origin that came back after a move stand before its newer ones.
+      waiting.push(call);
+      return;
+    }
+    void this.#lookUp(actor, kind, [call], undefined);
+  }
+
+  /** Looks an actor up; `first` must be over before (it is being given up). Never rejects. */
+  async #lookUp(actor: ActorId, kind: KindInfo, waiting: Inflight[], first: Promise<void> | undefined): Promise<void> {
+    this.#resolving.set(actor, waiting);
+    let failure: TroupeError | undefined;
+    try {
+      await first;
+      if (waiting.some((call) => !call.settled)) await this.#place(actor, kind);
+    } catch (error) {
+      failure = TroupeError.is(error)
+        ? error
+        : new TroupeError("unavailable", `${actor} could not be placed: ${String(error)}`, {
+            started: "no",
+            cause: error,
+          });
+    }
+    this.#resolving.delete(actor);
+    for (const call of inOrderOfOrigin(waiting)) {
+      if (failure === undefined) this.#dispatch(call);
+      else this.#fail(call, failure.code, failure.message, failure.started, failure.retryAfterMs);
+    }
+  }
+
+  async #place(actor: ActorId, kind: KindInfo): Promise<void> {
+    const resolution = await this.#options.directory.resolve(actor, kind.requireState);
+    if (resolution.place === "there") return this.#remember(actor, resolution.owner);
+    this.#activate(actor, resolution.owner, resolution.state, true);
+  }
+
+  #activate(actor: ActorId, owner: Owner, state: StoredState | null, listed: boolean): void {
+    const thread = this.#options.kinds.get(kindOf(actor))?.io === true ? IO_THREAD : this.#leastBusyThread(actor);
+    this.#local.set(actor, { thread, owner, listed });
+    this.#residents.set(thread, (this.#residents.get(thread) ?? 0) + 1);
+    this.#routes.delete(actor);
+    this.#send(thread, [HostMessageType.Activate, actor, owner.epoch, state?.version ?? 0, state?.bytes ?? null]);
+  }
+
+  #leastBusyThread(actor: ActorId): number {
+    let best: number | undefined;
+    let least = Number.POSITIVE_INFINITY;
+    for (const [index, residents] of this.#residents) {
+      if (index === IO_THREAD && !this.#options.actorsOnIoThread) continue;
+      if (residents < least) {
+        best = index;
+        least = residents;
+      }
+    }
+    if (best === undefined) {
+      throw new TroupeError("unavailable", `${actor}: no worker of this node runs now`, {
+        started: "no",
+        retryAfterMs: 500,
+      });
+    }
+    return best;
+  }
+
+  #remember(actor: ActorId, owner: Owner): void {
+    this.#routes.delete(actor);
+    this.#routes.set(actor, owner);
+    if (this.#routes.size > this.#limits.routes) {
+      const oldest = this.#routes.keys().next().value;
+      if (oldest !== undefined) this.#routes.delete(oldest);
+    }
+  }
+
+  /** Cancel and credit go where the call went. */
+  #follow(message: CancelMessage | CreditMessage): void {
+    const call = this.#calls.get(message);
+    if (call === undefined) return;
+    if (typeof call.at === "number") return this.#send(call.at, message);
+    if (call.at !== undefined) {
+      this.#options.peers.send(call.at, message[4], message);
+      return;
+    }
+    if (message[0] === MessageType.Credit) return;
+    const code = message[5] === "deadline" ? "deadline_exceeded" : "cancelled";
+    this.#fail(call, code, `${message[4]}: the call had not been sent (${message[5]})`, "no");
+  }
+
+  // Answers
+
+  #toOrigin(message: ReplyMessage | ItemMessage): void {
+    const [, callId, incarnation, thread] = message;
+    if (incarnation === this.#incarnation) return this.#send(thread, message);
+    // One key per call keeps its items and its end in order.
+    if (
+      this.#options.peers.send(incarnation, ANSWER_LANES[callId % ANSWER_LANES.length] as string, message) !== "queued"
+    ) {
+      this.#dropped.add();
+    }
+  }
+
+  #notHere(peer: Incarnation, message: NotHereMessage): void {
+    const call = this.#calls.get(message);
+    if (call === undefined || call.at !== peer) return;
+    const actor = message[4];
+    const route = this.#routes.get(actor);
+    if (route !== undefined && route.incarnation === peer && route.epoch === message[5]) this.#routes.delete(actor);
+    call.at = undefined;
+    this.#resent.add();
+    this.#dispatch(call);
+  }
+
+  #answerNotHere(message: CallMessage): void {
+    const [, callId, incarnation, thread, actor, epoch] = message;
+    this.#options.peers.send(incarnation, actor, [MessageType.NotHere, callId, incarnation, thread, actor, epoch]);
+  }
+
+  // Ends
+
+  #deactivated(thread: number, [, actor, epoch, reason]: DeactivatedMessage): void {
+    const local = this.#local.get(actor);
+    if (local === undefined || local.thread !== thread || local.owner.epoch !== epoch) return;
+    this.#local.delete(actor);
+    this.#residents.set(thread, Math.max(0, (this.#residents.get(thread) ?? 0) - 1));
+    if (!local.listed || reason === "ended" || reason === "fenced") return;
+    const kind = this.#options.kinds.get(kindOf(actor));
+    if (kind === undefined) return;
+    // Calls that come meanwhile wait until it is given up, then look it up again.
+    void this.#lookUp(actor, kind, [], this.#options.directory.release(actor, local.owner));
+  }
+
+  /** The caller is gone: whoever has its call is told to stop. */
+  #abandon(call: Inflight): void {
+    const [, callId, incarnation, thread, actor] = call.message;
+    call.settled = true;
+    this.#calls.delete(call.message);
+    const reason: AbortReason = "callerDied";
+    const cancel: CancelMessage = [MessageType.Cancel, callId, incarnation, thread, actor, reason];
+    if (typeof call.at === "number") this.#send(call.at, cancel);
+    else if (call.at !== undefined) this.#options.peers.send(call.at, actor, cancel);
+  }
+
+  #fail(
+    call: Inflight,
+    code: TroupeError["code"],
+    why: string,
+    started: "no" | "unknown" | "yes",
+    retryAfterMs?: number,
+  ): void {
+    if (call.settled) return;
+    call.settled = true;
+    this.#calls.delete(call.message);
+    if (started === "unknown") this.#lost.add();
+    this.#refuse(call.message, new TroupeError(code, why, { started, retryAfterMs }));
+  }
+
+  #refuse(message: CallMessage, error: TroupeError): void {
+    this.#toOrigin([MessageType.Reply, message[1], message[2], message[3], encodeError(error), null]);
+  }
+
+  /** Charges the time a call waited here to its budget. */
+  #charge(call: Inflight): void {
+    const { message } = call;
+    if (call.attempts === 0 || message[8] <= 0) return;
+    const now = this.#options.clock.now();
+    message[8] = Math.max(1, message[8] - (now - call.since));
+    call.since = now;
+  }
+
+  #send(thread: number, message: Message | HostMessage): void {
+    this.#threads.get(thread)?.send(message);
+  }
+}
+
+/** Keys for the lanes of answers. */
+const ANSWER_LANES = ["r0", "r1", "r2", "r3", "r4", "r5", "r6", "r7"];
+
+/**
+ * Calls of one origin in the order in which they were made: those that came back after a move stand before newer ones.
+ * Each origin keeps the places its calls had.
+ */
+function inOrderOfOrigin(calls: readonly Inflight[]): Inflight[] {
+  const byOrigin = new Map<string, Inflight[]>();
+  const originOf = (call: Inflight): string => `${call.message[2]}/${call.message[3]}`;
+  for (const call of calls) {
+    const origin = originOf(call);
+    const list = byOrigin.get(origin);
+    if (list === undefined) byOrigin.set(origin, [call]);
+    else list.push(call);
+  }
+  for (const list of byOrigin.values()) list.sort((a, b) => b.message[1] - a.message[1]);
+  return calls.map((call) => byOrigin.get(originOf(call))?.pop() as Inflight);
+}
