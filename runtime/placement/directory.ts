@@ -14,12 +14,22 @@
 import type { Clock } from "../actor/clock.ts";
 import { TroupeError } from "../actor/errors.ts";
 import type { ActorId, Incarnation } from "../actor/ids.ts";
-import type { ClaimRequest, ClaimResult, Directory, Owner, StoredState } from "../coordinator/contract.ts";
+import type {
+  ClaimRequest,
+  ClaimResult,
+  CommitResult,
+  Directory,
+  FencedResult,
+  Owner,
+  StoredState,
+} from "../coordinator/contract.ts";
 
 const TRIES = 4;
 const RETRY_MS = 100;
 const MAX_CLAIMS = 512;
 const MAX_WAITING = 20_000;
+/** How long an ended actor's id is remembered: a day, milliseconds. */
+const TOMBSTONE_MS = 86_400_000;
 
 /** What the directory client needs of the membership. */
 export interface Deaths {
@@ -75,6 +85,18 @@ export class DirectoryClient {
     });
   }
 
+  /** Writes an actor's state, fenced. Rejects with `store_unavailable` when the store cannot be reached. */
+  commit(actor: ActorId, owner: Owner, expectedVersion: number, bytes: Uint8Array): Promise<CommitResult> {
+    const operation = this.#operation();
+    return this.#replayed(() => this.#directory.commit({ actor, owner, expectedVersion, bytes, operation }));
+  }
+
+  /** Ends an actor for good, fenced; its id answers `ended` for at least `TOMBSTONE_MS`. */
+  end(actor: ActorId, owner: Owner): Promise<FencedResult> {
+    const operation = this.#operation();
+    return this.#replayed(() => this.#directory.end({ actor, owner, operation, tombstoneMs: TOMBSTONE_MS }));
+  }
+
   /** Gives an actor up. A failure is left alone: the next claim by this node takes it over from itself. */
   async release(actor: ActorId, owner: Owner): Promise<void> {
     try {
@@ -82,11 +104,6 @@ export class DirectoryClient {
     } catch (error) {
       if (!TroupeError.is(error)) throw error;
     }
-  }
-
-  /** An operation id of this node, never used before. */
-  operation(): string {
-    return this.#operation();
   }
 
   async #resolve(actor: ActorId, requireState: boolean): Promise<Resolution> {
@@ -116,25 +133,32 @@ export class DirectoryClient {
   }
 
   async #claim(request: Omit<ClaimRequest, "incarnation" | "operation">): Promise<ClaimResult> {
-    const operation = this.#operation();
+    const full = { ...request, incarnation: this.#incarnation, operation: this.#operation() };
+    try {
+      return await this.#replayed(() => this.#directory.claim(full));
+    } catch (error) {
+      if (!TroupeError.is(error, "store_unavailable") && !TroupeError.is(error, "store_reset")) throw error;
+      const known = request.create === undefined ? "no" : "unknown";
+      throw new TroupeError("unavailable", `the coordinator did not place ${request.actor}: ${error.message}`, {
+        started: known,
+        retryAfterMs: 1_000,
+        cause: error,
+      });
+    }
+  }
+
+  /** Runs a store verb until its outcome is known; every try carries the same operation id. */
+  async #replayed<T>(verb: () => Promise<T>): Promise<T> {
     for (let attempt = 1; ; attempt++) {
       try {
-        // A claim of somebody known to be alive would be answered "owned" anyway, so this is always the first step.
-        return await this.#directory.claim({ ...request, incarnation: this.#incarnation, operation });
+        return await verb();
       } catch (error) {
-        if (!TroupeError.is(error, "store_unavailable") && !TroupeError.is(error, "store_reset")) throw error;
-        if (attempt >= TRIES) {
-          const known = request.create === undefined ? "no" : "unknown";
-          throw new TroupeError("unavailable", `the coordinator did not place ${request.actor}: ${error.message}`, {
-            started: known,
-            retryAfterMs: 1_000,
-            cause: error,
-          });
-        }
-        await new Promise<void>((resolve) => {
-          this.#clock.after(RETRY_MS * 2 ** attempt, resolve);
-        });
+        const passing = TroupeError.is(error, "store_unavailable") || TroupeError.is(error, "store_reset");
+        if (!passing || attempt >= TRIES) throw error;
       }
+      await new Promise<void>((resolve) => {
+        this.#clock.after(RETRY_MS * 2 ** attempt, resolve);
+      });
     }
   }
 

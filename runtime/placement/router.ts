@@ -303,12 +303,14 @@ export class Router {
     this.#accept(message);
   }
 
+  /**
+   * A peer believes that the actor is here. Where it is not, the directory is asked: it may be ours without an
+   * activation (its worker died), or free, and then it starts here.
+   */
   #callFromPeer(message: CallMessage): void {
-    const [, , , , actor, epoch] = message;
-    const kind = this.#options.kinds.get(kindOf(actor));
-    const here = this.#local.has(actor) || this.#resolving.has(actor) || kind?.placement === "node" || epoch === "";
-    if (here) return this.#accept(message);
-    this.#answerNotHere(message);
+    const actor = message[4];
+    if (this.#draining && !this.#local.has(actor)) return this.#answerNotHere(message);
+    this.#accept(message);
   }
 
   #accept(message: CallMessage): void {
@@ -352,6 +354,8 @@ export class Router {
     const route = this.#routes.get(actor);
     if (route !== undefined) {
       if (!this.#options.isDead(route.incarnation)) {
+        // Another node's call is not passed on: its origin sends it itself, and then knows where it is.
+        if (message[2] !== this.#incarnation) return this.#sendBack(call);
         message[5] = route.epoch;
         return this.#toPeer(call, route.incarnation);
       }
@@ -529,6 +533,12 @@ export class Router {
     call.at = undefined;
     this.#resent.add();
     this.#dispatch(call);
+  }
+
+  #sendBack(call: Inflight): void {
+    call.settled = true;
+    this.#calls.delete(call.message);
+    this.#answerNotHere(call.message);
   }
 
   #answerNotHere(message: CallMessage): void {

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { concurrent, defineActor } from "../../../runtime/actor/define.ts";
 import { TroupeError } from "../../../runtime/actor/errors.ts";
-import { TestNode } from "./kit.ts";
+import { singleNode } from "./kit.ts";
 
 /** A promise and what settles it. */
 function gate(): { opened: Promise<void>; open: () => void } {
@@ -31,7 +31,7 @@ describe("calls", () => {
         },
       },
     });
-    const node = new TestNode(Counter);
+    const node = singleNode(Counter);
     const counter = node.actor(Counter, "visits");
     assert.equal(await counter.add(2), 2);
     assert.equal(await counter.add(3), 5);
@@ -50,7 +50,7 @@ describe("calls", () => {
         },
       },
     });
-    const ref = new TestNode(Serial).actor(Serial, "x");
+    const ref = singleNode(Serial).actor(Serial, "x");
     await Promise.all([ref.step("a"), ref.step("b"), ref.step("c")]);
     assert.deepEqual(order, ["+a", "-a", "+b", "-b", "+c", "-c"]);
   });
@@ -76,7 +76,7 @@ describe("calls", () => {
         },
       },
     });
-    const ref = new TestNode(Reads).actor(Reads, "x");
+    const ref = singleNode(Reads).actor(Reads, "x");
     await Promise.all([ref.read(), ref.read(), ref.write(), ref.read(), ref.read()]);
     assert.equal(most, 2);
     assert.equal(together, false);
@@ -96,7 +96,7 @@ describe("calls", () => {
         },
       },
     });
-    const ref = new TestNode(Wide).actor(Wide, "x");
+    const ref = singleNode(Wide).actor(Wide, "x");
     await Promise.all(Array.from({ length: 9 }, () => ref.work()));
     assert.equal(most, 3);
   });
@@ -121,7 +121,7 @@ describe("calls", () => {
         },
       },
     });
-    const node = new TestNode(A, B);
+    const node = singleNode(A, B);
     await assert.rejects(node.actor(A, "a").outer(), (error: unknown) => {
       assert.ok(TroupeError.is(error, "call_cycle"));
       assert.match(error.message, /a\/a → b\/b → a\/a/);
@@ -151,7 +151,7 @@ describe("calls", () => {
         },
       },
     });
-    assert.equal(await new TestNode(Loop, Loop2).actor(Loop, "x").outer(), "in");
+    assert.equal(await singleNode(Loop, Loop2).actor(Loop, "x").outer(), "in");
   });
 
   it("turns a thrown error into method_failed, started", async () => {
@@ -163,7 +163,7 @@ describe("calls", () => {
         },
       },
     });
-    const node = new TestNode(Bad);
+    const node = singleNode(Bad);
     await assert.rejects(node.actor(Bad, "x").boom(), (error: unknown) => {
       assert.ok(TroupeError.is(error, "method_failed"));
       assert.match(error.message, /kaputt/);
@@ -175,7 +175,7 @@ describe("calls", () => {
   it("says that a call whose deadline passed in the queue had not begun", async () => {
     const { opened, open } = gate();
     const Slow = defineActor({ kind: "slow", methods: { wait: () => opened } });
-    const node = new TestNode(Slow);
+    const node = singleNode(Slow);
     const first = node.actor(Slow, "x").wait();
     await assert.rejects(node.actor(Slow, "x").with({ timeoutMs: 40 }).wait(), fails("deadline_exceeded", "no"));
     open();
@@ -196,7 +196,7 @@ describe("calls", () => {
           }),
       },
     });
-    const node = new TestNode(Slow);
+    const node = singleNode(Slow);
     await assert.rejects(node.actor(Slow, "x").with({ timeoutMs: 40 }).wait(), fails("deadline_exceeded", "yes"));
     assert.ok(TroupeError.is(reason, "deadline_exceeded"));
   });
@@ -213,7 +213,7 @@ describe("calls", () => {
         },
       },
     });
-    const node = new TestNode(Slow);
+    const node = singleNode(Slow);
     const first = node.actor(Slow, "x").wait();
     const controller = new AbortController();
     const second = node.actor(Slow, "x").with({ signal: controller.signal }).wait();
@@ -249,7 +249,7 @@ describe("calls", () => {
         },
       },
     });
-    const node = new TestNode(Inner, Outer);
+    const node = singleNode(Inner, Outer);
     const controller = new AbortController();
     const call = node.actor(Outer, "x").with({ signal: controller.signal }).go();
     const refused = assert.rejects(call, fails("cancelled", "yes"));
@@ -277,14 +277,14 @@ describe("calls", () => {
         },
       },
     });
-    await new TestNode(Inner, Outer).actor(Outer, "x").with({ timeoutMs: 500 }).go();
+    await singleNode(Inner, Outer).actor(Outer, "x").with({ timeoutMs: 500 }).go();
     assert.ok(left > 0 && left <= 500, `${left}`);
   });
 
   it("refuses at once when the mailbox is full", async () => {
     const { opened, open } = gate();
     const Tiny = defineActor({ kind: "tiny", mailbox: { messages: 2 }, methods: { wait: () => opened } });
-    const node = new TestNode(Tiny);
+    const node = singleNode(Tiny);
     const ref = node.actor(Tiny, "x");
     const accepted = [ref.wait(), ref.wait(), ref.wait()];
     await new Promise(setImmediate);
@@ -296,7 +296,7 @@ describe("calls", () => {
   it("runs nothing once the node's lease has lapsed", async () => {
     let runs = 0;
     const Any = defineActor({ kind: "any", methods: { go: () => void runs++ } });
-    const node = new TestNode(Any);
+    const node = singleNode(Any);
     await node.actor(Any, "x").go();
     node.lease = 0;
     await assert.rejects(node.actor(Any, "x").go(), fails("unavailable", "no"));
@@ -307,7 +307,7 @@ describe("calls", () => {
     const Real = defineActor({ kind: "real", methods: { here: () => 1 } });
     const Wrong = defineActor({ kind: "real", methods: { gone: () => 1 } });
     const Unknown = defineActor({ kind: "unknown", methods: { any: () => 1 } });
-    const node = new TestNode(Real);
+    const node = singleNode(Real);
     await assert.rejects(node.actor(Wrong, "x").gone(), fails("unknown_method", "no"));
     await assert.rejects(node.actor(Unknown, "x").any(), fails("unknown_kind", "no"));
   });
@@ -337,7 +337,7 @@ describe("streams", () => {
   });
 
   it("delivers all items in order, then ends", async () => {
-    const node = new TestNode(Ticker);
+    const node = singleNode(Ticker);
     const got: number[] = [];
     for await (const n of node.actor(Ticker, "x").count(500)) got.push(n);
     assert.deepEqual(
@@ -348,7 +348,7 @@ describe("streams", () => {
   });
 
   it("keeps the producer at most a window ahead, and cancels it when the consumer leaves", async () => {
-    const node = new TestNode(Ticker);
+    const node = singleNode(Ticker);
     const ref = node.actor(Ticker, "x");
     for await (const n of ref.count(1_000_000)) {
       await new Promise(setImmediate);
@@ -363,7 +363,7 @@ describe("streams", () => {
     const got: number[] = [];
     await assert.rejects(
       async () => {
-        for await (const n of new TestNode(Ticker).actor(Ticker, "x").fail()) got.push(n);
+        for await (const n of singleNode(Ticker).actor(Ticker, "x").fail()) got.push(n);
       },
       fails("method_failed", "yes"),
     );
@@ -371,7 +371,7 @@ describe("streams", () => {
   });
 
   it("does not keep other turns out", async () => {
-    const node = new TestNode(Ticker);
+    const node = singleNode(Ticker);
     const stream = node.actor(Ticker, "x").count(1_000_000)[Symbol.asyncIterator]();
     await stream.next();
     assert.equal((await node.actor(Ticker, "x").look()).closed, false);
@@ -396,7 +396,7 @@ describe("state", () => {
   });
 
   it("makes an actor that needs state only by create", async () => {
-    const node = new TestNode(Notes);
+    const node = singleNode(Notes);
     await assert.rejects(node.actor(Notes, "x").read(), fails("not_found", "no"));
     await node.create(Notes, "x", { list: ["first"] });
     assert.deepEqual(await node.actor(Notes, "x").read(), ["first"]);
@@ -404,7 +404,7 @@ describe("state", () => {
   });
 
   it("keeps committed state over passivation, and loses no call to it", async () => {
-    const node = new TestNode(Notes);
+    const node = singleNode(Notes);
     await node.create(Notes, "x", { list: [] });
     const ref = node.actor(Notes, "x");
     await ref.add("a");
@@ -413,7 +413,7 @@ describe("state", () => {
   });
 
   it("answers ended after the end, for ever", async () => {
-    const node = new TestNode(Notes);
+    const node = singleNode(Notes);
     await node.create(Notes, "x", { list: [] });
     const ref = node.actor(Notes, "x");
     await ref.end();
@@ -433,13 +433,13 @@ describe("state", () => {
         },
       },
     });
-    const node = new TestNode(Busy);
+    const node = singleNode(Busy);
     await Promise.all(Array.from({ length: 50 }, () => node.actor(Busy, "x").add()));
     assert.ok(node.commits <= 3, `${node.commits} writes`);
   });
 
   it("stops an activation whose commit is refused", async () => {
-    const node = new TestNode(Notes);
+    const node = singleNode(Notes);
     await node.create(Notes, "x", { list: [] });
     node.fenced = true;
     await assert.rejects(node.actor(Notes, "x").add("a"), fails("fenced", "yes"));

@@ -1,100 +1,214 @@
 /**
- * A node without threads, sockets or store: a router and one host on the calling thread, for tests of the actor model.
+ * Nodes without threads, sockets or store: a router and one host each, all on the calling thread, for tests of the actor
+ * model. Several nodes share one directory and a network that tests can cut.
  */
+
 import { type Clock, systemClock } from "../../../runtime/actor/clock.ts";
 import { encodeState } from "../../../runtime/actor/codec.ts";
 import type { AnyActorDefinition, Ref } from "../../../runtime/actor/define.ts";
 import { Host, type RunnableDefinition } from "../../../runtime/actor/host.ts";
 import { actorId, type Epoch, type Incarnation, type NodeId } from "../../../runtime/actor/ids.ts";
+import type { Message } from "../../../runtime/actor/message.ts";
 import { makeRef } from "../../../runtime/actor/ref.ts";
-import type { Directory } from "../../../runtime/coordinator/contract.ts";
+import type { ClaimResult, Directory, Owner } from "../../../runtime/coordinator/contract.ts";
 import { silentLogger } from "../../../runtime/observe/log.ts";
 import { Metrics } from "../../../runtime/observe/metrics.ts";
 import { DirectoryClient } from "../../../runtime/placement/directory.ts";
 import { Router } from "../../../runtime/placement/router.ts";
 
 interface Row {
-  epoch: Epoch;
+  owner: Owner | null;
   bytes: Uint8Array | null;
   version: number;
-  owned: boolean;
   ended: boolean;
 }
 
-export class TestNode {
-  readonly host: Host;
-  readonly router: Router;
+/** The placement directory as one table. */
+export class TestDirectory {
   readonly rows = new Map<string, Row>();
+  claims = 0;
+  #epochs = 0;
+
+  claim: Directory["claim"] = async ({ actor, incarnation, requireState, create, takeover }): Promise<ClaimResult> => {
+    this.claims++;
+    const row = this.rows.get(actor) ?? { owner: null, bytes: null, version: 0, ended: false };
+    if (row.ended) return { outcome: "ended" };
+    if (create !== undefined && row.bytes !== null) return { outcome: "exists" };
+    if (requireState === true && row.bytes === null) return { outcome: "absent" };
+    if (row.owner !== null && row.owner.epoch !== takeover?.epoch) return { outcome: "owned", owner: row.owner };
+    if (create !== undefined) {
+      row.bytes = create;
+      row.version = 1;
+    }
+    row.owner = { incarnation, epoch: `e${++this.#epochs}` as Epoch };
+    this.rows.set(actor, row);
+    const state = row.bytes === null ? null : { version: row.version, bytes: row.bytes };
+    return { outcome: "claimed", epoch: row.owner.epoch, state };
+  };
+
+  release: Directory["release"] = async ({ actor, owner }) => {
+    const row = this.rows.get(actor);
+    if (row?.owner?.epoch !== owner.epoch) return "fenced";
+    row.owner = null;
+    return "done";
+  };
+}
+
+export class TestCluster {
+  readonly directory = new TestDirectory();
+  readonly nodes = new Map<Incarnation, TestNode>();
+  readonly dead = new Set<Incarnation>();
+  /** Links that are down, as `a|b` in order. */
+  readonly cut = new Set<string>();
+
+  add(id: string, ...definitions: RunnableDefinition[]): TestNode {
+    const node = new TestNode(id, this, definitions);
+    this.nodes.set(node.incarnation, node);
+    return node;
+  }
+
+  /** Takes a link down, both ends told. */
+  cutLink(a: TestNode, b: TestNode): void {
+    this.cut.add(link(a.incarnation, b.incarnation));
+    a.router.peerDown(b.incarnation);
+    b.router.peerDown(a.incarnation);
+  }
+
+  healLink(a: TestNode, b: TestNode): void {
+    this.cut.delete(link(a.incarnation, b.incarnation));
+    a.router.peerUp(b.incarnation);
+    b.router.peerUp(a.incarnation);
+  }
+
+  /** A node vanishes and is declared dead. */
+  kill(node: TestNode): void {
+    this.dead.add(node.incarnation);
+    this.nodes.delete(node.incarnation);
+    for (const timer of node.timers) clearTimeout(timer);
+    for (const other of this.nodes.values()) other.router.peerDead(node.incarnation);
+  }
+
+  send(from: Incarnation, to: Incarnation, message: Message): "queued" | "no-link" {
+    if (this.cut.has(link(from, to)) || !this.nodes.has(to)) return "no-link";
+    // What crosses a network is a copy, and arrives later.
+    const copy = structuredClone(message);
+    setImmediate(() => this.nodes.get(to)?.router.fromPeer(from, copy));
+    return "queued";
+  }
+}
+
+function link(a: Incarnation, b: Incarnation): string {
+  return a < b ? `${a}|${b}` : `${b}|${a}`;
+}
+
+export class TestNode {
+  readonly incarnation: Incarnation;
+  host: Host;
+  readonly router: Router;
+  readonly directory: TestDirectory;
   readonly counts = new Map<string, number>();
+  readonly timers = new Set<NodeJS.Timeout>();
   lease = Number.POSITIVE_INFINITY;
   commits = 0;
+  readonly #makeHost: () => Host;
   /** When set, commits are refused: somebody else owns everything. */
   fenced = false;
 
-  constructor(...definitions: RunnableDefinition[]) {
+  constructor(id: string, cluster: TestCluster, definitions: readonly RunnableDefinition[]) {
     // Unlike the product's timers these keep the process alive: a test waits for nothing else.
     const clock: Clock = {
       ...systemClock(),
-      after(ms, callback) {
-        const timer = setTimeout(callback, ms);
-        return () => clearTimeout(timer);
+      after: (ms, callback) => {
+        const timer = setTimeout(() => {
+          this.timers.delete(timer);
+          callback();
+        }, ms);
+        this.timers.add(timer);
+        return () => {
+          this.timers.delete(timer);
+          clearTimeout(timer);
+        };
       },
     };
-    const incarnation = "i1" as Incarnation;
-    const metrics = new Metrics();
-    const kinds = new Map(
-      definitions.map((d) => [d.kind, { placement: d.placement, requireState: d.state?.required ?? false, io: false }]),
-    );
+    const incarnation = `${id}-1` as Incarnation;
+    this.incarnation = incarnation;
+    this.directory = cluster.directory;
+    const { rows } = cluster.directory;
+    const unused = async (): Promise<never> => {
+      throw new Error("not used here");
+    };
+    const directory: Directory = {
+      claim: cluster.directory.claim,
+      release: cluster.directory.release,
+      lookup: unused,
+      transfer: unused,
+      commit: unused,
+      end: unused,
+      reassert: unused,
+    };
+    const isDead = (of: Incarnation): boolean => cluster.dead.has(of);
     this.router = new Router({
-      nodeId: "n1" as NodeId,
+      nodeId: id as NodeId,
       incarnation,
       clock,
-      kinds,
-      directory: new DirectoryClient(
-        this.#directory(),
-        { isDead: () => false, confirmDead: async () => false },
-        clock,
-        incarnation,
+      kinds: new Map(
+        definitions.map((d) => [
+          d.kind,
+          { placement: d.placement, requireState: d.state?.required ?? false, io: false },
+        ]),
       ),
-      peers: { send: () => "no-link", connected: () => false },
-      incarnationOf: () => undefined,
-      isDead: () => false,
+      directory: new DirectoryClient(directory, { isDead, confirmDead: async (of) => isDead(of) }, clock, incarnation),
+      peers: {
+        send: (to, _lane, message) => cluster.send(incarnation, to, message),
+        connected: (to) => cluster.nodes.has(to),
+      },
+      incarnationOf: (nodeId) => [...cluster.nodes.keys()].find((of) => of.startsWith(`${nodeId}-`)),
+      isDead,
       actorsOnIoThread: true,
       log: silentLogger,
-      metrics,
+      metrics: new Metrics(),
     });
-    this.host = new Host({
-      incarnation,
-      thread: 0,
-      clock,
-      definitions: new Map(definitions.map((d) => [d.kind, d])),
-      services: {
-        nodeId: "n1" as NodeId,
+    this.#makeHost = () =>
+      new Host({
         incarnation,
+        thread: 0,
         clock,
-        log: silentLogger,
-        settings: {},
-        processGuard: { protect: async () => {}, release: () => {} },
-        count: (name, by = 1) => void this.counts.set(name, (this.counts.get(name) ?? 0) + by),
-      },
-      io: {
-        commit: async (actor, epoch, expected, bytes) => {
-          this.commits++;
-          const row = this.rows.get(actor);
-          if (this.fenced || row === undefined || row.epoch !== epoch) return { outcome: "fenced" };
-          if (row.version !== expected) return { outcome: "conflict", version: row.version };
-          row.bytes = bytes;
-          return { outcome: "committed", version: ++row.version };
+        definitions: new Map(definitions.map((d) => [d.kind, d])),
+        services: {
+          nodeId: id as NodeId,
+          incarnation,
+          clock,
+          log: silentLogger,
+          settings: {},
+          processGuard: { protect: async () => {}, release: () => {} },
+          count: (name, by = 1) => void this.counts.set(name, (this.counts.get(name) ?? 0) + by),
         },
-        end: async (actor) => {
-          const row = this.rows.get(actor);
-          if (row !== undefined) row.ended = true;
-          return "done";
+        io: {
+          commit: async (actor, epoch, expected, bytes) => {
+            this.commits++;
+            const row = rows.get(actor);
+            if (this.fenced || row === undefined || row.owner?.epoch !== epoch) return { outcome: "fenced" };
+            if (row.version !== expected) return { outcome: "conflict", version: row.version };
+            row.bytes = bytes;
+            return { outcome: "committed", version: ++row.version };
+          },
+          end: async (actor) => {
+            const row = rows.get(actor);
+            if (row !== undefined) row.ended = true;
+            return "done";
+          },
         },
-      },
-      send: (message) => this.router.fromThread(0, message),
-      leaseDeadline: () => this.lease,
-    });
+        send: (message) => this.router.fromThread(0, message),
+        leaseDeadline: () => this.lease,
+      });
+    this.host = this.#makeHost();
+    this.router.addThread(0, { send: (message) => this.host.deliver(message) });
+  }
+
+  /** The thread ends and another takes its place. */
+  restartThread(): void {
+    this.router.threadDied(0);
+    this.host = this.#makeHost();
     this.router.addThread(0, { send: (message) => this.host.deliver(message) });
   }
 
@@ -105,34 +219,9 @@ export class TestNode {
   create(definition: AnyActorDefinition, key: string, state: unknown): Promise<void> {
     return this.router.create(actorId(definition.kind, key), encodeState(state));
   }
+}
 
-  #directory(): Directory {
-    let epochs = 0;
-    const unused = async (): Promise<never> => {
-      throw new Error("not used here");
-    };
-    return {
-      claim: async ({ actor, requireState, create }) => {
-        const row = this.rows.get(actor);
-        if (row?.ended === true) return { outcome: "ended" };
-        if (create !== undefined && row !== undefined) return { outcome: "exists" };
-        if (requireState === true && row?.bytes == null) return { outcome: "absent" };
-        const epoch = `e${++epochs}` as Epoch;
-        const bytes = create ?? row?.bytes ?? null;
-        const version = row?.version ?? (create === undefined ? 0 : 1);
-        this.rows.set(actor, { epoch, bytes, version, owned: true, ended: false });
-        return { outcome: "claimed", epoch, state: bytes === null ? null : { version, bytes } };
-      },
-      release: async ({ actor }) => {
-        const row = this.rows.get(actor);
-        if (row !== undefined) row.owned = false;
-        return "done";
-      },
-      lookup: unused,
-      transfer: unused,
-      commit: unused,
-      end: unused,
-      reassert: unused,
-    };
-  }
+/** One node alone. */
+export function singleNode(...definitions: RunnableDefinition[]): TestNode {
+  return new TestCluster().add("n1", ...definitions);
 }

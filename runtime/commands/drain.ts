@@ -1,0 +1,21 @@
+/** `runtime drain`: tells a node to move its work to the others and stop, as SIGTERM on its machine does. */
+import type { Command } from "../main.ts";
+import { ask, managementHelp, printJson, readManagementFlags } from "./management.ts";
+
+const help = `Usage: runtime drain NODE [options]
+
+Takes the node NODE out of placement, moves its work to the others and stops it.
+
+${managementHelp}`;
+
+export const command: Command = {
+  help,
+  async run(args) {
+    const { flags, positionals } = readManagementFlags(args, {}, { min: 1, max: 1, name: "a NODE" });
+    const id = positionals[0] ?? "";
+    const data = await ask(flags.url, `/api/cluster/nodes/${encodeURIComponent(id)}/drain`, "POST");
+    if (flags.json) printJson(data);
+    else process.stdout.write(`node ${id} is draining\n`);
+    return 0;
+  },
+};

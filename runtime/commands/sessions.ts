@@ -1,0 +1,42 @@
+/** `runtime sessions`: who is connected, and where their session lives. */
+import type { Command } from "../main.ts";
+import { ask, managementHelp, printJson, readManagementFlags, rowsOf } from "./management.ts";
+import { duration, fields, table } from "./table.ts";
+
+const help = `Usage: runtime sessions [ID] [options]
+
+Lists the sessions, or shows one.
+
+${managementHelp}`;
+
+export const command: Command = {
+  help,
+  async run(args) {
+    const { flags, positionals } = readManagementFlags(args, {}, { min: 0, max: 1, name: "an ID" });
+    const [id] = positionals;
+    const data = await ask(flags.url, `/api/cluster/sessions${id === undefined ? "" : `/${encodeURIComponent(id)}`}`);
+    if (flags.json) printJson(data);
+    else if (id !== undefined)
+      process.stdout.write(fields(typeof data === "object" && data !== null ? { ...data } : {}));
+    else process.stdout.write(list(data));
+    return 0;
+  },
+};
+
+function list(data: unknown): string {
+  const rows = rowsOf(data).map((session) => [
+    session.id,
+    session.owner,
+    session.state,
+    session.protocolVersion,
+    named(session.client),
+    Array.isArray(session.upstreams) ? session.upstreams.map(named).join(",") : undefined,
+    session.idleMs === undefined ? undefined : duration(session.idleMs),
+  ]);
+  return table(["SESSION", "OWNER", "STATE", "VERSION", "CLIENT", "UPSTREAMS", "IDLE"], rows, "no sessions");
+}
+
+function named(value: unknown): string | undefined {
+  if (typeof value === "string") return value;
+  return typeof value === "object" && value !== null && "name" in value ? String(value.name) : undefined;
+}

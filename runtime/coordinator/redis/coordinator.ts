@@ -1,0 +1,146 @@
+/**
+ * The coordinator on Redis: three connections, the generation, and the contract's parts on top of them.
+ *
+ * - `commands` carries everything but what follows; commands of one tick travel together.
+ * - `renewals` carries heartbeats only, so that they never wait behind anything.
+ * - `subscriber` carries what Redis publishes.
+ *
+ * At `open` the server is examined (reachable, writable, keeps what it is given) and the generation made or adopted.
+ * After each reconnect the run id is compared first: another one means that writes may be missing.
+ */
+import type { Clock } from "../../actor/clock.ts";
+import { TroupeError } from "../../actor/errors.ts";
+import type { Generation } from "../../actor/ids.ts";
+import type { Coordinator, Directory, KeyValue, Leases, Membership, PubSub, Watch } from "../contract.ts";
+import { RedisConnection } from "./connection.ts";
+import { RedisDirectory } from "./directory.ts";
+import { GenerationKeeper } from "./generation.ts";
+import { Keys } from "./keys.ts";
+import { RedisKeyValue } from "./key_value.ts";
+import { RedisLeases } from "./leases.ts";
+import { RedisMembership } from "./membership.ts";
+import { RedisPubSub } from "./pub_sub.ts";
+import { examineServer, readServer } from "./server.ts";
+import { type RedisConfig, type RedisSettings, readRedisConfig } from "./settings.ts";
+import { RedisSubscriber } from "./subscriber.ts";
+
+export class RedisCoordinator implements Coordinator {
+  readonly kind = "redis";
+  readonly membership: Membership;
+  readonly directory: Directory;
+  readonly keyValue: KeyValue;
+  readonly pubSub: PubSub;
+  readonly leases: Leases;
+  readonly watches: Watch;
+
+  readonly #settings: RedisSettings;
+  readonly #commands: RedisConnection;
+  readonly #renewals: RedisConnection;
+  readonly #subscriptions: RedisConnection;
+  readonly #generation: GenerationKeeper;
+  readonly #members: RedisMembership;
+  readonly #opened = { commands: false, renewals: false, subscriptions: false };
+
+  /** Throws `invalid_argument` when the configuration cannot be right. Connects only at `open`. */
+  constructor(config: RedisConfig, clock: Clock) {
+    const settings = readRedisConfig(config);
+    this.#settings = settings;
+    const keys = new Keys(settings.prefix);
+    const commands = new RedisConnection({
+      settings,
+      name: "troupe-commands",
+      pipelining: true,
+      fit: async (connection) => {
+        await this.#examine(connection, this.#opened.commands);
+        // A restart is noticed here first; whoever follows the view learns of it at once.
+        if (this.#opened.commands) this.#members.hint();
+      },
+    });
+    const renewals = new RedisConnection({
+      settings,
+      name: "troupe-renewals",
+      pipelining: false,
+      fit: (connection) => this.#examine(connection, this.#opened.renewals),
+    });
+    const subscriptions = new RedisConnection({
+      settings,
+      name: "troupe-subscriber",
+      pipelining: false,
+      fit: () => subscriber.resubscribe(),
+    });
+    const subscriber = new RedisSubscriber(subscriptions);
+    const generation = new GenerationKeeper({
+      keys,
+      clock,
+      settleMs: settings.settleMs,
+      commands: () => commands,
+    });
+    const membership = new RedisMembership({ keys, generation, commands, renewals, subscriber });
+    const keyValue = new RedisKeyValue({ keys, generation, commands, subscriber });
+    this.#commands = commands;
+    this.#renewals = renewals;
+    this.#subscriptions = subscriptions;
+    this.#generation = generation;
+    this.#members = membership;
+    this.membership = membership;
+    this.directory = new RedisDirectory({ keys, clock, generation, commands, membership });
+    this.keyValue = keyValue;
+    this.watches = keyValue;
+    this.pubSub = new RedisPubSub(keys, commands, subscriber);
+    this.leases = new RedisLeases(keys, generation, commands);
+  }
+
+  get generation(): Generation {
+    return this.#generation.current;
+  }
+
+  async open(): Promise<void> {
+    try {
+      await this.#commands.open();
+      this.#opened.commands = true;
+      // Before anybody listens: in an empty store, listeners are the sign of a living cluster.
+      await this.#generation.establish();
+      await Promise.all([
+        this.#renewals.open().then(() => {
+          this.#opened.renewals = true;
+        }),
+        this.#subscriptions.open(),
+      ]);
+      await this.#members.listen();
+    } catch (error) {
+      await this.close();
+      throw error;
+    }
+  }
+
+  health(): { ok: true } | { ok: false; reason: string } {
+    const reset = this.#generation.resetReason;
+    const reason =
+      reset === null
+        ? (this.#commands.trouble ?? this.#renewals.trouble ?? this.#subscriptions.trouble)
+        : `${reset}; this node has not written back what it owns yet`;
+    return reason === null ? { ok: true } : { ok: false, reason };
+  }
+
+  commands(): number {
+    return this.#commands.sent + this.#renewals.sent + this.#subscriptions.sent;
+  }
+
+  async close(): Promise<void> {
+    this.#generation.close();
+    this.#commands.close();
+    this.#renewals.close();
+    this.#subscriptions.close();
+  }
+
+  /** Whether this server may hold our data; strict at the start, and only about its identity later. */
+  async #examine(connection: RedisConnection, reconnect: boolean): Promise<void> {
+    const server = readServer(await connection.probe("INFO", () => connection.client.info()));
+    const problem = examineServer(server);
+    if (problem !== null && !reconnect) {
+      throw new TroupeError("store_unavailable", `Redis at ${this.#settings.address} ${problem}`, { started: "no" });
+    }
+    connection.replicated = server.replicas > 0;
+    this.#generation.seen(server.runId);
+  }
+}

@@ -1,0 +1,181 @@
+/**
+ * The rules of the placement directory, as scripts over one record each.
+ *
+ * A record is a hash: `o` owner incarnation, `e` epoch of the last owner (it outlives the owner), `v` and `s` version
+ * and bytes of the state, `t` tombstone, `r` the last ownership operations with their answers, `c` the last commit with
+ * its version. Ownership and commits are remembered apart, so that commits of a new owner do not push out the transfer
+ * that the old one still asks about.
+ */
+import { defineScript } from "./script.ts";
+
+/** Ownership operations a record remembers for replays. */
+const REMEMBERED = 4;
+/** A record without owner, state and tombstone is only good for replays; it goes after this. */
+const FORGET_MS = 600_000;
+
+const RING = `
+-- The ring is lines of "operation answer", oldest first.
+local function answered(ring, operation)
+  local _, stop = string.find(ring or '', '\\n' .. operation .. ' ', 1, true)
+  return stop and string.match(ring, '^[^\\n]*', stop + 1) or nil
+end
+local function remember(ring, operation, answer)
+  ring = (ring or '') .. '\\n' .. operation .. ' ' .. answer
+  local _, lines = string.gsub(ring, '\\n', '')
+  return lines > ${REMEMBERED} and string.match(ring, '^\\n[^\\n]*(.*)$') or ring
+end
+local function next_epoch()
+  return expected .. '-' .. string.format('%.0f', redis.call('INCR', epochs))
+end
+`;
+
+export const claimScript = defineScript({
+  name: "claim",
+  keys: ["record", "epochs"],
+  args: ["incarnation", "operation", "settled", "require_state", "create", "state", "from_incarnation", "from_epoch"],
+  acknowledged: true,
+  lua: `${RING}
+local ended, owner, epoch, version, ring = unpack(redis.call('HMGET', record, 't', 'o', 'e', 'v', 'r'))
+-- Rule: a replay gets the first answer.
+local first = answered(ring, operation)
+if first then return {'claimed', first, version or '', version and redis.call('HGET', record, 's') or ''} end
+if ended then return {'ended'} end
+if create == '1' and version then return {'exists'} end
+-- Rule: claim-or-get. An owner goes only by compare-and-set on both its incarnation and its epoch.
+if owner and not (owner == from_incarnation and epoch == from_epoch) then return {'owned', owner, epoch} end
+-- Rule: no new ownership, and no "there is none", before the living have written back what they own.
+if settled ~= '1' then return {'settling'} end
+-- Rule: a forged id creates nothing.
+if require_state == '1' and not version then return {'absent'} end
+local mine = next_epoch()
+redis.call('HSET', record, 'o', incarnation, 'e', mine, 'r', remember(ring, operation, mine))
+if create == '1' then
+  version = '1'
+  redis.call('HSET', record, 'v', version, 's', state)
+  return {'claimed', mine, version, state}
+end
+redis.call('PERSIST', record)
+return {'claimed', mine, version or '', version and redis.call('HGET', record, 's') or ''}`,
+});
+
+export const lookupScript = defineScript({
+  name: "lookup",
+  keys: ["record"],
+  args: [],
+  lua: `
+local owner, epoch, version, ended = unpack(redis.call('HMGET', record, 'o', 'e', 'v', 't'))
+return {'record', owner or '', epoch or '', version or '', ended or ''}`,
+});
+
+export const transferScript = defineScript({
+  name: "transfer",
+  keys: ["record", "epochs"],
+  args: ["incarnation", "epoch", "operation", "to"],
+  acknowledged: true,
+  lua: `${RING}
+local owner, current, ring = unpack(redis.call('HMGET', record, 'o', 'e', 'r'))
+local first = answered(ring, operation)
+if first then return {'transferred', first} end
+-- Rule: only the owner hands over.
+if owner ~= incarnation or current ~= epoch then return {'fenced'} end
+local theirs = next_epoch()
+redis.call('HSET', record, 'o', to, 'e', theirs, 'r', remember(ring, operation, theirs))
+return {'transferred', theirs}`,
+});
+
+export const releaseScript = defineScript({
+  name: "release",
+  keys: ["record", "epochs"],
+  args: ["incarnation", "epoch", "operation"],
+  acknowledged: true,
+  lua: `${RING}
+local owner, current, version, ring = unpack(redis.call('HMGET', record, 'o', 'e', 'v', 'r'))
+if answered(ring, operation) then return {'done'} end
+if owner ~= incarnation or current ~= epoch then return {'fenced'} end
+redis.call('HDEL', record, 'o')
+redis.call('HSET', record, 'r', remember(ring, operation, 'done'))
+-- Bound: without state there is nothing to keep but the answer to a replay.
+if not version then redis.call('PEXPIRE', record, ${FORGET_MS}) end
+return {'done'}`,
+});
+
+export const commitScript = defineScript({
+  name: "commit",
+  keys: ["record"],
+  args: ["incarnation", "epoch", "operation", "held", "state"],
+  acknowledged: true,
+  lua: `
+local owner, current, version, last = unpack(redis.call('HMGET', record, 'o', 'e', 'v', 'c'))
+-- Rule: a replay gets the first answer, not a conflict with itself.
+if last then
+  local by, made = string.match(last, '^(%S+) (%d+)$')
+  if by == operation then return {'committed', made} end
+end
+-- Rule: only the stored owner writes.
+if owner ~= incarnation or current ~= epoch then return {'fenced'} end
+version = version or '0'
+-- Rule: and only on top of what it has seen.
+if version ~= held then return {'conflict', version} end
+local made = string.format('%.0f', tonumber(version) + 1)
+redis.call('HSET', record, 'v', made, 's', state, 'c', operation .. ' ' .. made)
+return {'committed', made}`,
+});
+
+export const endScript = defineScript({
+  name: "end",
+  keys: ["record", "epochs"],
+  args: ["incarnation", "epoch", "operation", "tombstone_ms"],
+  acknowledged: true,
+  lua: `${RING}
+local owner, current, ring = unpack(redis.call('HMGET', record, 'o', 'e', 'r'))
+if answered(ring, operation) then return {'done'} end
+if owner ~= incarnation or current ~= epoch then return {'fenced'} end
+redis.call('HDEL', record, 'o', 'v', 's', 'c')
+redis.call('HSET', record, 't', '1', 'r', remember(ring, operation, 'done'))
+redis.call('PEXPIRE', record, tombstone_ms)
+return {'done'}`,
+});
+
+/** After a reset: an owner writes back its record. */
+export const restoreScript = defineScript({
+  name: "restore",
+  keys: ["record"],
+  args: ["incarnation", "epoch", "version", "state"],
+  acknowledged: true,
+  lua: `
+-- Whether epoch a was handed out after b: by counter within a generation, by the generation's ordinal otherwise.
+local function newer(a, b)
+  local ga, na = string.match(a, '^(.*)%-(%d+)$')
+  local gb, nb = string.match(b, '^(.*)%-(%d+)$')
+  if not na or not nb then return false end
+  if ga == gb then return tonumber(na) > tonumber(nb) end
+  return (tonumber(string.match(ga, '^%d+')) or 0) > (tonumber(string.match(gb, '^%d+')) or 0)
+end
+local ended, owner, current, stored = unpack(redis.call('HMGET', record, 't', 'o', 'e', 'v'))
+-- Rule: what stands and is as new stays; an ended actor does not come back.
+if ended then return {'lost'} end
+if current and not newer(epoch, current) and not (current == epoch and (owner or incarnation) == incarnation) then
+  return {'lost'}
+end
+redis.call('HSET', record, 'o', incarnation, 'e', epoch)
+redis.call('PERSIST', record)
+-- Rule: state never goes back within one activation; the store may have a commit whose answer was lost.
+if version ~= '' and (current ~= epoch or not stored or tonumber(version) > tonumber(stored)) then
+  redis.call('HSET', record, 'v', version, 's', state)
+  redis.call('HDEL', record, 'c')
+end
+return {'kept'}`,
+});
+
+/** After a reset: an actor that was ended shortly before stays ended. */
+export const entombScript = defineScript({
+  name: "entomb",
+  keys: ["record"],
+  args: ["tombstone_ms"],
+  lua: `
+-- Rule: only where nothing stands. Whoever made the actor anew meanwhile keeps it.
+if redis.call('EXISTS', record) == 1 then return {'stands'} end
+redis.call('HSET', record, 't', '1')
+redis.call('PEXPIRE', record, tombstone_ms)
+return {'done'}`,
+});

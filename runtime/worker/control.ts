@@ -1,0 +1,135 @@
+/**
+ * A worker's side of its pool: what the I/O thread may ask of it, what it is given, and how it starts and ends.
+ *
+ * An entry module calls `runWorker` once. That starts the heartbeat the watchdog looks at, aligns the clock, lets the
+ * entry build its control object, and says it is ready; the pool then calls `init` with the settings. A worker whose
+ * `init` fails ends itself, and so does one that was stopped: the thread's own end is the only proof on every runtime
+ * that nothing in it runs any more.
+ *
+ * `park` and `resume` are hints that make waiting work move early; what holds a turn back is the lease word.
+ */
+import { type MessagePort, workerData } from "node:worker_threads";
+import { ThreadPort, type ThreadPortEnd } from "../../transports/worker/port.ts";
+import { type Clock, systemClock } from "../actor/clock.ts";
+import type { AbortReason } from "../actor/errors.ts";
+import { clockOffset } from "./clock_offset.ts";
+import { converse, type Remote } from "./conversation.ts";
+import { LeaseWord } from "./lease_word.ts";
+
+/** Time an answer gets to leave before the thread ends, milliseconds. */
+const ANSWER_MS = 5;
+
+/** Why a worker is stopped; neither reaches the outside as a cancel. */
+export type StopReason = Extract<AbortReason, "drain" | "fenced">;
+
+/** What the I/O thread calls in a worker. Settings and statistics are plain data. */
+export interface WorkerControl<Settings = unknown, Stats = unknown> {
+  /** First call, once: load modules, be ready for messages. A rejection ends the worker and is the reason given. */
+  init(settings: Settings): void | Promise<void>;
+  /** The lease ran out: start no turn, allow no effect. */
+  park(): void | Promise<void>;
+  /** The lease holds again. */
+  resume(): void | Promise<void>;
+  /** Stop every actor; the thread ends when this settles. */
+  stop(reason: StopReason): void | Promise<void>;
+  stats(): Stats | Promise<Stats>;
+}
+
+/** What the pool itself offers each worker, beside the node's own methods. */
+export interface PoolIo {
+  /** The I/O thread's monotonic time, milliseconds. */
+  clock(): number;
+  /** The worker can be given its settings. */
+  ready(): void;
+}
+
+/** What a worker has to work with. */
+export interface WorkerEnvironment<Io extends object> {
+  /** From 0; stays the same when the worker is restarted. */
+  readonly index: number;
+  /** Number of this thread in message origins: `index + 1`. */
+  readonly thread: number;
+  /** Aligned with the I/O thread's clock, never behind it. */
+  readonly clock: Clock;
+  /** Messages to and from the I/O thread. Set its handler before `init` settles. */
+  readonly data: ThreadPort;
+  /** The node's methods on the I/O thread. */
+  readonly io: Remote<Io>;
+  readonly lease: LeaseWord;
+}
+
+/** How the pool hands its things over, inside `workerData`. */
+export interface WorkerBoot {
+  index: number;
+  data: ThreadPortEnd;
+  control: MessagePort;
+  lease: SharedArrayBuffer;
+  /** One 32-bit cell that the worker's loop bumps. */
+  heartbeat: SharedArrayBuffer;
+  heartbeatMs: number;
+}
+
+/**
+ * Runs this thread as a pool's worker, under the control object that `make` returns. Called once, by the entry module.
+ * A control object may have more methods than `WorkerControl`; the pool's owner calls them the same way. Rejects, and
+ * so ends the thread, when `make` throws.
+ */
+export async function runWorker<Io extends object>(
+  make: (environment: WorkerEnvironment<Io>) => WorkerControl | Promise<WorkerControl>,
+): Promise<void> {
+  const boot = bootOf(workerData);
+  startHeartbeat(boot);
+  // A conversation about the clock first; the control object is offered over the same port once it exists.
+  const offered: object[] = [];
+  const { remote } = converse<PoolIo>(boot.control, offered);
+  const offset = await clockOffset(() => performance.now(), remote.clock);
+  const control = await make({
+    index: boot.index,
+    thread: boot.index + 1,
+    clock: systemClock(offset),
+    data: new ThreadPort(boot.data),
+    io: remote as Remote<object> as Remote<Io>,
+    lease: new LeaseWord(boot.lease),
+  });
+  offered.push(lifecycleOf(control), control);
+  await remote.ready();
+}
+
+/** `init` and `stop` with what follows from them for the thread. */
+function lifecycleOf(control: WorkerControl): Pick<WorkerControl, "init" | "stop"> {
+  return {
+    async init(settings) {
+      try {
+        await control.init(settings);
+      } catch (error) {
+        endThread(1);
+        throw error;
+      }
+    },
+    async stop(reason) {
+      try {
+        await control.stop(reason);
+      } finally {
+        endThread(0);
+      }
+    },
+  };
+}
+
+/** Ends this thread after the answer under way was posted. */
+function endThread(code: number): void {
+  setTimeout(() => process.exit(code), ANSWER_MS);
+}
+
+/** Bumps the watchdog's cell from this thread's loop; never keeps the thread alive by itself. */
+function startHeartbeat({ heartbeat, heartbeatMs }: WorkerBoot): void {
+  const cell = new Int32Array(heartbeat);
+  const beat = (): void => void Atomics.add(cell, 0, 1);
+  beat();
+  setInterval(beat, heartbeatMs).unref();
+}
+
+function bootOf(given: { troupe?: WorkerBoot } | null): WorkerBoot {
+  if (given?.troupe === undefined) throw new Error("runWorker() was called on a thread that no WorkerPool started");
+  return given.troupe;
+}

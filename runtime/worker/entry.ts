@@ -1,0 +1,110 @@
+/**
+ * The module each worker thread runs: a host of actors, the modules that define them, and their way to the I/O thread.
+ */
+import type { ProcessGuard, WorkerServices } from "../actor/define.ts";
+import { Host, type HostIo } from "../actor/host.ts";
+import type { ActorId, Epoch, Incarnation, NodeId } from "../actor/ids.ts";
+import { createLogger, type LogFields, type LogLevel } from "../observe/log.ts";
+import { runWorker, type WorkerControl } from "./control.ts";
+import { type KindReport, kindsOf, loadDefinitions } from "./definitions.ts";
+
+/** What a worker is given at each start. */
+export interface WorkerSettings {
+  nodeId: NodeId;
+  incarnation: Incarnation;
+  /** Counts the lives of all workers of this node; keeps call ids apart from those of the thread before. */
+  life: number;
+  /** Modules whose exports are the actor definitions, as file URLs. */
+  modules: readonly string[];
+  /** What actors find in `ctx.worker.settings`. */
+  settings: Readonly<Record<string, unknown>>;
+}
+
+/** What a worker calls on the I/O thread. */
+export interface WorkerIo {
+  /** Before the worker is ready: the kinds its modules define. Rejects when another worker said otherwise. */
+  kinds(kinds: readonly KindReport[]): void;
+  commit(actor: ActorId, epoch: Epoch, expectedVersion: number, bytes: Uint8Array): ReturnType<HostIo["commit"]>;
+  end(actor: ActorId, epoch: Epoch): Promise<"done" | "fenced">;
+  protect(pid: number): Promise<void>;
+  unprotect(pid: number): void;
+  /** What was counted since the last time. */
+  counts(counts: Readonly<Record<string, number>>): void;
+  log(level: LogLevel, message: string, fields: LogFields): void;
+}
+
+/** What the I/O thread reads of a worker. */
+export interface WorkerStats {
+  residents: number;
+  heapUsed: number;
+}
+
+/** How often a worker hands its counters over, milliseconds. */
+const COUNTS_MS = 1_000;
+/** Ids that one life of a worker may use. */
+const CALL_IDS_PER_LIFE = 2 ** 32;
+/** Longest time running turns get when the worker stops, milliseconds. */
+const STOP_MS = 4_000;
+
+await runWorker<WorkerIo>(({ thread, clock, data, io, lease }): WorkerControl<WorkerSettings, WorkerStats> => {
+  let host: Host | undefined;
+  let counts: Record<string, number> = {};
+  const log = createLogger({
+    format: "json",
+    write: (line) => {
+      const {
+        level,
+        message,
+        time: _,
+        ...fields
+      } = JSON.parse(line) as { level: LogLevel; message: string; time: string };
+      void io.log(level, message, { ...fields, thread }).catch(() => {});
+    },
+  });
+  const processGuard: ProcessGuard = {
+    protect: (pid) => io.protect(pid),
+    release: (pid) => void io.unprotect(pid).catch(() => {}),
+  };
+  return {
+    async init({ nodeId, incarnation, life, modules, settings }) {
+      const definitions = await loadDefinitions(modules);
+      await io.kinds(kindsOf(definitions));
+      const services: WorkerServices = {
+        nodeId,
+        incarnation,
+        clock,
+        log,
+        settings,
+        processGuard,
+        count(name, by = 1) {
+          counts[name] = (counts[name] ?? 0) + by;
+        },
+      };
+      const started = new Host({
+        incarnation,
+        thread,
+        clock,
+        definitions,
+        services,
+        io,
+        send: (message) => data.send(message),
+        leaseDeadline: () => lease.read(),
+        firstCallId: life * CALL_IDS_PER_LIFE,
+      });
+      host = started;
+      data.onmessage((message) => started.deliver(message));
+      setInterval(() => {
+        if (Object.keys(counts).length === 0) return;
+        const handed = counts;
+        counts = {};
+        void io.counts(handed).catch(() => {});
+      }, COUNTS_MS).unref();
+    },
+    park() {},
+    resume() {},
+    async stop(reason) {
+      await host?.stopAll(reason, STOP_MS);
+    },
+    stats: () => ({ residents: host?.residents ?? 0, heapUsed: process.memoryUsage().heapUsed }),
+  };
+});
