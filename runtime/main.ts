@@ -6,13 +6,26 @@ import { UsageError } from "./commands/flags.ts";
 import { nearest } from "./config/nearest.ts";
 import { VERSION } from "./config/version.ts";
 
+/** Where a command prints. */
+export interface Output {
+  /** What was asked for. */
+  out(text: string): void;
+  /** What went wrong. */
+  err(text: string): void;
+}
+
 /** What every file in `commands/` exports. */
 export interface Command {
   /** Text for `--help`. */
   readonly help: string;
   /** Resolves to the exit code. `UsageError` becomes 2, any other error 1. */
-  run(args: readonly string[]): Promise<number>;
+  run(args: readonly string[], output: Output): Promise<number>;
 }
+
+const TERMINAL: Output = {
+  out: (text) => void process.stdout.write(text),
+  err: (text) => void process.stderr.write(text),
+};
 
 const COMMANDS: Readonly<Record<string, { summary: string; load(): Promise<{ command: Command }> }>> = {
   start: { summary: "start a node", load: () => import("./commands/start.ts") },
@@ -38,37 +51,37 @@ ${rows.join("\n")}
 }
 
 /** Runs one command line, without the program's own name. Resolves to the exit code. */
-export async function main(args: readonly string[]): Promise<number> {
+export async function main(args: readonly string[], output: Output = TERMINAL): Promise<number> {
   const [name, ...rest] = args;
   if (name === undefined) {
-    process.stderr.write(help());
+    output.err(help());
     return 2;
   }
   if (name === "--help" || name === "-h" || name === "help") {
-    process.stdout.write(help());
+    output.out(help());
     return 0;
   }
   if (name === "--version" || name === "-v") {
-    process.stdout.write(`${VERSION}\n`);
+    output.out(`${VERSION}\n`);
     return 0;
   }
   const found = Object.hasOwn(COMMANDS, name) ? COMMANDS[name] : undefined;
   if (found === undefined) {
     const near = nearest(name, Object.keys(COMMANDS));
     const hint = near === undefined ? "see `runtime --help`" : `did you mean "${near}"?`;
-    process.stderr.write(`runtime: unknown command "${name}", ${hint}\n`);
+    output.err(`runtime: unknown command "${name}", ${hint}\n`);
     return 2;
   }
   const { command } = await found.load();
   if (rest.includes("--help") || rest.includes("-h")) {
-    process.stdout.write(command.help);
+    output.out(command.help);
     return 0;
   }
   try {
-    return await command.run(rest);
+    return await command.run(rest, output);
   } catch (error) {
     const message = error instanceof Error ? error.message : String(error);
-    for (const line of message.split("\n")) process.stderr.write(`runtime ${name}: ${line}\n`);
+    for (const line of message.split("\n")) output.err(`runtime ${name}: ${line}\n`);
     return error instanceof UsageError ? 2 : 1;
   }
 }

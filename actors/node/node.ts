@@ -3,6 +3,7 @@
  * tells is kept there, and its address names the node (`node/info@<nodeId>`), so no directory is asked.
  */
 import { concurrent, defineActor } from "../../runtime/actor/define.ts";
+import type { ActorId } from "../../runtime/actor/ids.ts";
 import type { SessionDescription } from "../session/contract.ts";
 
 /** How much lives on a node. */
@@ -11,8 +12,8 @@ export interface NodeLoad {
   actors: number;
 }
 
-export interface ActorDescription {
-  id: string;
+export interface LocalActor {
+  id: ActorId;
   node: string;
   thread: number;
   epoch: string;
@@ -24,7 +25,7 @@ export interface NodeInternals {
   /** At most `limit` of its sessions. */
   sessions(limit: number): Promise<SessionDescription[]>;
   /** At most `limit` of its actors, of one kind where given. */
-  actors(kind: string | null, limit: number): ActorDescription[];
+  actors(kind: string | null, limit: number): LocalActor[];
   /** Starts a shutdown that moves everything away; does not wait for it. */
   drain(): void;
 }

@@ -37,8 +37,15 @@ export interface EventsCall {
   lastEventId: string | null;
 }
 
-/** One server-sent event, or the wish to close the connection while the stream goes on (`retryMs`, then the end). */
+/**
+ * One server-sent event, or the wish to close the connection while the stream goes on (`retryMs`, then the end).
+ *
+ * The first item of every `events` call has `opened`: the session has accepted it, so the edge can answer 200 before
+ * there is anything to say (a refusal is an error instead). With an `id` it is a priming event and is written; without
+ * one it is only that sign, and nothing is written for it.
+ */
 export interface SessionEvent {
+  opened?: true;
   /** Absent for ephemeral messages (progress, logging). */
   id?: string;
   /** JSON text without line breaks; `""` for a priming event. */

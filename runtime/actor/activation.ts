@@ -19,7 +19,7 @@
 import { decodeState, encodeState } from "./codec.ts";
 import type { DeactivateReason, MethodShape } from "./define.ts";
 import { type AbortReason, encodeError, TroupeError } from "./errors.ts";
-import type { Host, RunnableDefinition } from "./host.ts";
+import type { HeldState, Host, RunnableDefinition } from "./host.ts";
 import { type ActorId, type Epoch, keyOf } from "./ids.ts";
 import { MAILBOX_BYTES, MAILBOX_MESSAGES, Mailbox } from "./mailbox.ts";
 import { type CallMessage, MessageType } from "./message.ts";
@@ -195,6 +195,12 @@ export class Activation {
       () => this.commit(),
     );
     return current.next;
+  }
+
+  /** Its claim and its state as they are now. */
+  held(): HeldState {
+    const state = this.#version === 0 ? null : { version: this.#version, bytes: encodeState(this.state) };
+    return { actor: this.id, epoch: this.epoch, state };
   }
 
   /** Ends the actor for good. */

@@ -54,6 +54,13 @@ export interface HostIo {
   end(actor: ActorId, epoch: Epoch): Promise<"done" | "fenced">;
 }
 
+/** An activation's claim on its actor, with the state it has now. */
+export interface HeldState {
+  actor: ActorId;
+  epoch: Epoch;
+  state: { version: number; bytes: Uint8Array } | null;
+}
+
 export interface HostOptions {
   incarnation: Incarnation;
   thread: number;
@@ -113,6 +120,13 @@ export class Host implements Origin {
   /** Actors here, for the management API. */
   *activations(): IterableIterator<{ id: ActorId; epoch: Epoch; status: string; queued: number }> {
     for (const { id, epoch, status, queued } of this.#activations.values()) yield { id, epoch, status, queued };
+  }
+
+  /** What the activations here hold, for a store that lost it. Actors without a directory record are left out. */
+  held(): HeldState[] {
+    return [...this.#activations.values()]
+      .filter(({ definition }) => definition.placement !== "node")
+      .map((one) => one.held());
   }
 
   /** From the router. */

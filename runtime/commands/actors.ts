@@ -1,6 +1,6 @@
 /** `runtime actors`: the live actors of a node. */
 import type { Command } from "../main.ts";
-import { ask, managementHelp, printJson, readManagementFlags, rowsOf } from "./management.ts";
+import { ask, jsonText, managementHelp, readManagementFlags, rowsOf } from "./management.ts";
 import { table } from "./table.ts";
 
 const help = `Usage: runtime actors [options]
@@ -12,23 +12,16 @@ ${managementHelp}`;
 
 export const command: Command = {
   help,
-  async run(args) {
+  async run(args, output) {
     const { flags } = readManagementFlags(args, { kind: "text" });
     const query = flags.kind === undefined ? "" : `?kind=${encodeURIComponent(flags.kind)}`;
     const data = await ask(flags.url, `/api/cluster/actors${query}`);
     if (flags.json) {
-      printJson(data);
+      output.out(jsonText(data));
       return 0;
     }
-    const rows = rowsOf(data);
-    const headings = [...new Set(rows.flatMap((row) => Object.keys(row)))];
-    process.stdout.write(
-      table(
-        headings.map((heading) => heading.toUpperCase()),
-        rows.map((row) => headings.map((heading) => row[heading])),
-        "no actors",
-      ),
-    );
+    const rows = rowsOf(data).map((actor) => [actor.id, actor.kind, actor.nodeId, actor.worker]);
+    output.out(table(["ACTOR", "KIND", "NODE", "WORKER"], rows, "no actors"));
     return 0;
   },
 };

@@ -2,7 +2,7 @@
 import { checkFiles } from "../config/load.ts";
 import { ConfigError, sentence } from "../config/problem.ts";
 import type { Config } from "../config/schema.ts";
-import type { Command } from "../main.ts";
+import type { Command, Output } from "../main.ts";
 import { readFlags } from "./flags.ts";
 
 const help = `Usage: runtime check FILE... [--json]
@@ -25,12 +25,12 @@ interface Finding {
 
 export const command: Command = {
   help,
-  async run(args) {
+  async run(args, output) {
     const { flags, positionals } = readFlags(args, { json: "switch" }, { min: 1, max: 1_000, name: "a FILE" });
     const findings: Finding[] = [];
     for (const file of positionals) findings.push(await check(file));
-    if (flags.json) process.stdout.write(`${JSON.stringify(findings, null, 2)}\n`);
-    else for (const finding of findings) print(finding);
+    if (flags.json) output.out(`${JSON.stringify(findings, null, 2)}\n`);
+    else for (const finding of findings) print(finding, output);
     return findings.every((finding) => finding.valid) ? 0 : 1;
   },
 };
@@ -52,8 +52,8 @@ function summary(config: Config): string {
   return parts.join(", ");
 }
 
-function print(finding: Finding): void {
-  if (finding.valid) process.stdout.write(`✓ ${finding.file}: valid (${finding.summary})\n`);
-  for (const warning of finding.warnings) process.stdout.write(`  warning: ${warning}\n`);
-  for (const problem of finding.problems) process.stderr.write(`✗ ${problem}\n`);
+function print(finding: Finding, output: Output): void {
+  if (finding.valid) output.out(`✓ ${finding.file}: valid (${finding.summary})\n`);
+  for (const warning of finding.warnings) output.out(`  warning: ${warning}\n`);
+  for (const problem of finding.problems) output.err(`✗ ${problem}\n`);
 }

@@ -1,6 +1,6 @@
 /** `runtime drain`: tells a node to move its work to the others and stop, as SIGTERM on its machine does. */
 import type { Command } from "../main.ts";
-import { ask, managementHelp, printJson, readManagementFlags } from "./management.ts";
+import { ask, jsonText, managementHelp, readManagementFlags } from "./management.ts";
 
 const help = `Usage: runtime drain NODE [options]
 
@@ -10,12 +10,12 @@ ${managementHelp}`;
 
 export const command: Command = {
   help,
-  async run(args) {
+  async run(args, output) {
     const { flags, positionals } = readManagementFlags(args, {}, { min: 1, max: 1, name: "a NODE" });
     const id = positionals[0] ?? "";
     const data = await ask(flags.url, `/api/cluster/nodes/${encodeURIComponent(id)}/drain`, "POST");
-    if (flags.json) printJson(data);
-    else process.stdout.write(`node ${id} is draining\n`);
+    if (flags.json) output.out(jsonText(data));
+    else output.out(`node ${id} is draining\n`);
     return 0;
   },
 };

@@ -20,7 +20,7 @@ ${Object.entries(TEMPLATES)
 
 export const command: Command = {
   help,
-  async run(args) {
+  async run(args, output) {
     const { flags } = readFlags(args, { template: "text", output: "text" });
     const name = flags.template;
     if (name === undefined) throw new UsageError(`needs --template, one of ${names.join(", ")}`);
@@ -32,12 +32,12 @@ export const command: Command = {
       );
     }
     if (flags.output === undefined) {
-      process.stdout.write(template.yaml);
+      output.out(template.yaml);
       return 0;
     }
     if (existsSync(flags.output)) throw new Error(`${flags.output} exists; name another file or move it away`);
     writeFileSync(flags.output, template.yaml);
-    process.stdout.write(`wrote ${flags.output}; next: runtime check ${flags.output}\n`);
+    output.out(`wrote ${flags.output}; next: runtime check ${flags.output}\n`);
     return 0;
   },
 };

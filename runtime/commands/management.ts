@@ -67,6 +67,6 @@ export function rowsOf(data: unknown): Record<string, unknown>[] {
   return list.filter((row) => typeof row === "object" && row !== null);
 }
 
-export function printJson(data: unknown): void {
-  process.stdout.write(`${JSON.stringify(data, null, 2)}\n`);
+export function jsonText(data: unknown): string {
+  return `${JSON.stringify(data, null, 2)}\n`;
 }

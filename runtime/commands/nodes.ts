@@ -1,6 +1,6 @@
 /** `runtime nodes`: the nodes of the cluster. */
 import type { Command } from "../main.ts";
-import { ask, managementHelp, printJson, readManagementFlags, rowsOf } from "./management.ts";
+import { ask, jsonText, managementHelp, readManagementFlags, rowsOf } from "./management.ts";
 import { table } from "./table.ts";
 
 const help = `Usage: runtime nodes [options]
@@ -12,11 +12,11 @@ ${managementHelp}`;
 
 export const command: Command = {
   help,
-  async run(args) {
+  async run(args, output) {
     const { flags } = readManagementFlags(args, { active: "switch" });
     const data = await ask(flags.url, `/api/cluster/nodes${flags.active ? "?active=true" : ""}`);
     if (flags.json) {
-      printJson(data);
+      output.out(jsonText(data));
       return 0;
     }
     const rows = rowsOf(data).map((node) => [
@@ -29,7 +29,7 @@ export const command: Command = {
       node.incarnation,
     ]);
     const headings = ["NODE", "STATE", "URL", "MESH", "RUNTIME", "PID", "INCARNATION"];
-    process.stdout.write(table(headings, rows, "no nodes"));
+    output.out(table(headings, rows, "no nodes"));
     return 0;
   },
 };

@@ -12,9 +12,9 @@ Prints the JSON Schema (draft 2020-12) of the configuration. An editor with a YA
 
 export const command: Command = {
   help,
-  async run(args) {
+  async run(args, output) {
     readFlags(args, { json: "switch" });
-    process.stdout.write(`${JSON.stringify(z.toJSONSchema(configSchema, { io: "input" }), null, 2)}\n`);
+    output.out(`${JSON.stringify(z.toJSONSchema(configSchema, { io: "input" }), null, 2)}\n`);
     return 0;
   },
 };

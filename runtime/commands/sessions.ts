@@ -1,6 +1,6 @@
 /** `runtime sessions`: who is connected, and where their session lives. */
 import type { Command } from "../main.ts";
-import { ask, managementHelp, printJson, readManagementFlags, rowsOf } from "./management.ts";
+import { ask, jsonText, managementHelp, readManagementFlags, rowsOf } from "./management.ts";
 import { duration, fields, table } from "./table.ts";
 
 const help = `Usage: runtime sessions [ID] [options]
@@ -11,14 +11,13 @@ ${managementHelp}`;
 
 export const command: Command = {
   help,
-  async run(args) {
+  async run(args, output) {
     const { flags, positionals } = readManagementFlags(args, {}, { min: 0, max: 1, name: "an ID" });
     const [id] = positionals;
     const data = await ask(flags.url, `/api/cluster/sessions${id === undefined ? "" : `/${encodeURIComponent(id)}`}`);
-    if (flags.json) printJson(data);
-    else if (id !== undefined)
-      process.stdout.write(fields(typeof data === "object" && data !== null ? { ...data } : {}));
-    else process.stdout.write(list(data));
+    if (flags.json) output.out(jsonText(data));
+    else if (id !== undefined) output.out(fields(typeof data === "object" && data !== null ? { ...data } : {}));
+    else output.out(list(data));
     return 0;
   },
 };

@@ -1,6 +1,6 @@
 /** `runtime status`: the cluster in a few lines. */
 import type { Command } from "../main.ts";
-import { ask, managementHelp, printJson, readManagementFlags } from "./management.ts";
+import { ask, jsonText, managementHelp, readManagementFlags } from "./management.ts";
 import { fields } from "./table.ts";
 
 const help = `Usage: runtime status [options]
@@ -11,11 +11,11 @@ ${managementHelp}`;
 
 export const command: Command = {
   help,
-  async run(args) {
+  async run(args, output) {
     const { flags } = readManagementFlags(args, {});
     const data = await ask(flags.url, "/api/cluster/status");
-    if (flags.json) printJson(data);
-    else process.stdout.write(fields(flattened(data)));
+    if (flags.json) output.out(jsonText(data));
+    else output.out(fields(flattened(data)));
     return 0;
   },
 };

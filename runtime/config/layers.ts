@@ -116,12 +116,16 @@ export class Layers {
   #merge(into: Block, from: Block, path: KeyPath, source: Source): void {
     for (const [key, value] of Object.entries(from)) {
       const here = [...path, key];
+      if (key === "__proto__") {
+        this.report(here, "cannot be a key; remove it");
+        continue;
+      }
       if (value === null) {
         delete into[key];
         continue;
       }
       if (isBlock(value)) {
-        if (!isBlock(into[key])) into[key] = {};
+        if (!Object.hasOwn(into, key) || !isBlock(into[key])) into[key] = {};
         if (!this.#sources.has(pathKey(here))) this.#sources.set(pathKey(here), source);
         this.#merge(into[key] as Block, value, here, source);
       } else {

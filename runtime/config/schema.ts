@@ -32,7 +32,11 @@ const hostPort = shaped(
   "host:port with a port from 0 to 65535",
 );
 const httpUrl = shaped(/^https?:\/\/[^\s/]+/, "an http:// or https:// URL");
-const redisUrl = shaped(/^rediss?:\/\/[^\s]+/, "a redis:// or rediss:// URL");
+/** User, password, port and database number are optional. */
+const redisUrl = shaped(
+  /^rediss?:\/\/(?:[^\s@/?#]*@)?(?:\[[0-9A-Fa-f:.]+\]|[^\s:@/?#[\]]+)(?::\d{1,5})?(?:\/\d{0,4})?$/,
+  "a URL like redis://host:6379 or rediss://user:password@host:6379/0",
+);
 
 /** Names that end up in URLs, tool prefixes and metrics. */
 const serverName = shaped(
@@ -107,14 +111,21 @@ const cluster = z.strictObject({
     .default("single_node")
     .describe("where membership, leases, directory and durable state live; single_node ignores the block's other keys"),
   url: redisUrl.optional().describe("kind redis: the server"),
-  key_prefix: shaped(/^[^\s{}]{1,128}$/, "1 to 128 characters without spaces and braces")
+  key_prefix: shaped(/^[^\s{}\p{Cc}]{1,128}$/u, "1 to 128 characters without spaces and braces")
     .default("troupe:")
     .describe("starts every key; one per deployment"),
-  node_lease_ttl_ms: ms(300).optional().describe("a node silent for this long (and the grace) is declared dead"),
-  node_lease_renew_ms: ms(50).optional().describe("how often a node renews; default a third of the lease"),
-  node_lease_grace_ms: ms(0).optional().describe("added by observers for slow clocks; default a tenth of the lease"),
-  peer_ttl_ms: ms(300).optional().describe("alias of node_lease_ttl_ms"),
-  peer_refresh_interval_ms: ms(50).optional().describe("alias of node_lease_renew_ms"),
+  operation_timeout_ms: ms(50, 60_000)
+    .default(2_000)
+    .describe("a store command that takes longer has an unknown outcome"),
+  node_lease_ttl_ms: ms(300, 3_600_000)
+    .optional()
+    .describe("a node silent for this long (and the grace) is declared dead"),
+  node_lease_renew_ms: ms(50, 3_600_000).optional().describe("how often a node renews; default a third of the lease"),
+  node_lease_grace_ms: ms(0, 3_600_000)
+    .optional()
+    .describe("added by observers for slow clocks; default a tenth of the lease"),
+  peer_ttl_ms: ms(300, 3_600_000).optional().describe("alias of node_lease_ttl_ms"),
+  peer_refresh_interval_ms: ms(50, 3_600_000).optional().describe("alias of node_lease_renew_ms"),
   node_id: nodeId.optional().describe("alias of node.id"),
   service_name: nodeId.optional().describe("put before the default node id"),
 });
@@ -152,9 +163,9 @@ const mcp = z.strictObject({
         .prefault({}),
       sessions: z
         .strictObject({
-          idle_timeout_ms: ms(1_000, 30 * DAY_MS)
+          idle_timeout_ms: ms(0, 30 * DAY_MS)
             .default(900_000)
-            .describe("a session unused for so long ends"),
+            .describe("a session unused for so long ends; 0 never"),
           max_calls: count(1, 10_000).default(64).describe("calls of one session at once; more are refused"),
         })
         .prefault({}),

@@ -259,6 +259,15 @@ export class Router {
     for (const call of waiting) if (!call.settled) this.#dispatch(call);
   }
 
+  /** An actor turned out to be somebody else's: its activation here stops without touching anything. */
+  lost(actor: ActorId): void {
+    const local = this.#local.get(actor);
+    if (local === undefined) return;
+    this.#local.delete(actor);
+    this.#residents.set(local.thread, Math.max(0, (this.#residents.get(local.thread) ?? 0) - 1));
+    this.#send(local.thread, [HostMessageType.Drop, actor, "fenced"]);
+  }
+
   /** This node was declared dead and joined again: nothing of its former life counts. */
   rename(incarnation: Incarnation): void {
     for (const index of this.#threads.keys()) {

@@ -2,7 +2,7 @@
  * The module each worker thread runs: a host of actors, the modules that define them, and their way to the I/O thread.
  */
 import type { ProcessGuard, WorkerServices } from "../actor/define.ts";
-import { Host, type HostIo } from "../actor/host.ts";
+import { type HeldState, Host, type HostIo } from "../actor/host.ts";
 import type { ActorId, Epoch, Incarnation, NodeId } from "../actor/ids.ts";
 import { createLogger, type LogFields, type LogLevel } from "../observe/log.ts";
 import { runWorker, type WorkerControl } from "./control.ts";
@@ -39,6 +39,12 @@ export interface WorkerStats {
   heapUsed: number;
 }
 
+/** What the I/O thread calls in a worker, beside what every pool calls. */
+export interface WorkerThread extends WorkerControl<WorkerSettings, WorkerStats> {
+  /** What the actors here hold, to write it back after a store reset. */
+  held(): HeldState[];
+}
+
 /** How often a worker hands its counters over, milliseconds. */
 const COUNTS_MS = 1_000;
 /** Ids that one life of a worker may use. */
@@ -46,7 +52,7 @@ const CALL_IDS_PER_LIFE = 2 ** 32;
 /** Longest time running turns get when the worker stops, milliseconds. */
 const STOP_MS = 4_000;
 
-await runWorker<WorkerIo>(({ thread, clock, data, io, lease }): WorkerControl<WorkerSettings, WorkerStats> => {
+await runWorker<WorkerIo>(({ thread, clock, data, io, lease }): WorkerThread => {
   let host: Host | undefined;
   let counts: Record<string, number> = {};
   const log = createLogger({
@@ -105,6 +111,7 @@ await runWorker<WorkerIo>(({ thread, clock, data, io, lease }): WorkerControl<Wo
     async stop(reason) {
       await host?.stopAll(reason, STOP_MS);
     },
+    held: () => host?.held() ?? [],
     stats: () => ({ residents: host?.residents ?? 0, heapUsed: process.memoryUsage().heapUsed }),
   };
 });

@@ -10,7 +10,7 @@
  * `related` is how the two directions are tied together: a number the session chose for one of its client's calls.
  * Whatever the upstream sends in the course of that call comes back with it.
  */
-import type { AbortReason } from "../../runtime/actor/errors.ts";
+import type { AbortReason, Started } from "../../runtime/actor/errors.ts";
 
 /** A JSON-RPC id as MCP allows it. */
 export type RpcId = string | number;
@@ -83,6 +83,12 @@ export interface ChannelMessageInfo {
   relatedRequestId?: RpcId;
 }
 
+/** Why one request will not be answered. */
+export interface RequestLost {
+  started: Started;
+  detail: string;
+}
+
 /** One live connection to one MCP server: JSON-RPC messages in both directions, in order. */
 export interface Channel {
   /** Never throws; a failure closes the channel. */
@@ -90,6 +96,15 @@ export interface Channel {
   onmessage: ((message: RpcMessage, info: ChannelMessageInfo) => void) | undefined;
   /** Called once, also after `close`. */
   onclose: ((closed: ChannelClosed) => void) | undefined;
+  /** The answer to this one request can no longer come, while the channel goes on (HTTP: its POST failed). */
+  onlost?: ((id: RpcId, lost: RequestLost) => void) | undefined;
+  /** The upstream asks that the client's stream of this request be closed, so that the client comes back for the rest. */
+  onclosestream?: ((id: RpcId) => void) | undefined;
+  /** Whether what was sent waits unread beyond the channel's bound: send no further requests now. */
+  readonly congested?: boolean;
+  /** Stops taking messages from the upstream until `resume`; what it sends meanwhile stays with it. */
+  pause?(): void;
+  resume?(): void;
   /** Tells an HTTP transport which version was negotiated. */
   setProtocolVersion?(version: string): void;
   /**
@@ -124,13 +139,23 @@ export interface UpstreamOwner {
     related: number | undefined,
     signal: AbortSignal,
   ): Promise<unknown>;
-  /** A notification. For progress, `params.progressToken` is absent: the session puts its client's own token back. */
+  /**
+   * A notification. For progress, `params.progressToken` is absent: the session puts its client's own token back.
+   * An owner that cannot keep up returns a promise: nothing more is read from the upstream until it settles.
+   */
   onNotification(
     upstream: string,
     method: string,
     params: Record<string, unknown> | undefined,
     related: number | undefined,
-  ): void;
+  ): void | Promise<void>;
+  /**
+   * A connection is up, for the first time or again; called before requests that waited for it are sent. Requests made
+   * here (log level, subscriptions) go out first.
+   */
+  onStarted?(upstream: string, result: InitializeResult): void;
+  /** The upstream wants the client's stream of that call closed, so that the client polls (SEP-1699). */
+  closeStream?(upstream: string, related: number): void;
   /** The connection went away; calls in flight have been rejected. It starts again with the next request. */
   onClosed(upstream: string, closed: ChannelClosed): void;
 }

@@ -155,8 +155,13 @@ export class ThreadPort {
 
   /** Lets whoever waits for `message` know that it could not be posted. */
   #refuse(message: Carried, cause: unknown): void {
-    // Host messages are plain data by construction; nobody waits for an answer to one.
-    if (isHostMessage(message)) throw uncloneable(message, cause);
+    if (isHostMessage(message)) {
+      // Plain data by construction, and nobody waits for an answer: a defect, thrown where the batch is not lost.
+      queueMicrotask(() => {
+        throw uncloneable(message, cause);
+      });
+      return;
+    }
     const reply: ReplyMessage = [
       MessageType.Reply,
       message[1],

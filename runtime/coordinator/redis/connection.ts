@@ -29,8 +29,8 @@ export interface ConnectionOptions {
   pipelining: boolean;
   /** Runs after each connect, before anything else; what it sends with `probe` is all that is let through. */
   fit(connection: RedisConnection): Promise<void>;
-  /** The connection was lost. */
-  lost?(): void;
+  /** The connection was lost and is back, and fit. */
+  regained?(): void;
 }
 
 /** Redis with the two verbs that its type definitions leave out: answers stay bytes. */
@@ -45,6 +45,7 @@ export class RedisConnection {
   #opened = false;
   #closed = false;
   #fit = false;
+  #dropping = false;
   #pending = 0;
   #sent = 0;
   #lastError: Error | null = null;
@@ -86,9 +87,8 @@ export class RedisConnection {
     });
     this.#client.on("close", () => {
       clearTimeout(this.#handshake);
-      const wasFit = this.#fit;
       this.#fit = false;
-      if (wasFit && !this.#closed) options.lost?.();
+      this.#dropping = false;
     });
   }
 
@@ -185,7 +185,7 @@ export class RedisConnection {
               started: "unknown",
             }),
           );
-          this.#client.disconnect(true);
+          this.#drop();
         }, timeoutMs);
       });
       const answer = await Promise.race([start(), silence]);
@@ -204,17 +204,28 @@ export class RedisConnection {
     clearTimeout(this.#handshake);
     this.#handshake = setTimeout(() => {
       this.#lastError = new Error(`no answer to the greeting within ${this.#options.settings.timeoutMs} ms`);
-      this.#client.disconnect(true);
+      this.#drop();
     }, this.#options.settings.timeoutMs);
+  }
+
+  /** Gives the connection up, once; ioredis dials again. */
+  #drop(): void {
+    this.#fit = false;
+    if (this.#dropping || this.#closed) return;
+    this.#dropping = true;
+    this.#client.disconnect(true);
   }
 
   async #becomeFit(): Promise<void> {
     try {
       await this.#options.fit(this);
-      this.#fit = this.#client.status === "ready" && !this.#closed;
+      if (this.#client.status !== "ready" || this.#closed) return;
+      this.#fit = true;
+      this.#failing = false;
+      this.#options.regained?.();
     } catch (error) {
       this.#lastError = error instanceof Error ? error : new Error(String(error));
-      if (!this.#closed) this.#client.disconnect(true);
+      this.#drop();
     }
   }
 

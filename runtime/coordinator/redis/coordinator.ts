@@ -15,8 +15,8 @@ import type { Coordinator, Directory, KeyValue, Leases, Membership, PubSub, Watc
 import { RedisConnection } from "./connection.ts";
 import { RedisDirectory } from "./directory.ts";
 import { GenerationKeeper } from "./generation.ts";
-import { Keys } from "./keys.ts";
 import { RedisKeyValue } from "./key_value.ts";
+import { Keys } from "./keys.ts";
 import { RedisLeases } from "./leases.ts";
 import { RedisMembership } from "./membership.ts";
 import { RedisPubSub } from "./pub_sub.ts";
@@ -39,7 +39,7 @@ export class RedisCoordinator implements Coordinator {
   readonly #subscriptions: RedisConnection;
   readonly #generation: GenerationKeeper;
   readonly #members: RedisMembership;
-  readonly #opened = { commands: false, renewals: false, subscriptions: false };
+  readonly #opened = { commands: false, renewals: false };
 
   /** Throws `invalid_argument` when the configuration cannot be right. Connects only at `open`. */
   constructor(config: RedisConfig, clock: Clock) {
@@ -50,11 +50,9 @@ export class RedisCoordinator implements Coordinator {
       settings,
       name: "troupe-commands",
       pipelining: true,
-      fit: async (connection) => {
-        await this.#examine(connection, this.#opened.commands);
-        // A restart is noticed here first; whoever follows the view learns of it at once.
-        if (this.#opened.commands) this.#members.hint();
-      },
+      fit: (connection) => this.#examine(connection, this.#opened.commands),
+      // A restart is noticed here first: whoever follows the view should read it at once.
+      regained: () => this.#members.hint(),
     });
     const renewals = new RedisConnection({
       settings,

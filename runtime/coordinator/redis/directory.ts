@@ -77,9 +77,7 @@ export class RedisDirectory implements Directory {
     const ended = text(tombstone) !== "";
     const hasState = text(version) !== "";
     const owner =
-      text(incarnation) === ""
-        ? null
-        : { incarnation: text(incarnation) as Incarnation, epoch: text(epoch) as Epoch };
+      text(incarnation) === "" ? null : { incarnation: text(incarnation) as Incarnation, epoch: text(epoch) as Epoch };
     if (owner !== null || hasState || ended) return { owner, hasState, ended };
     // "There is none" would be a guess while owners are still writing back.
     if (generation.settledFlag === "0" && !(await generation.refreshSettled())) {
@@ -134,12 +132,7 @@ export class RedisDirectory implements Directory {
     return { outcome: "fenced" };
   }
 
-  async end(request: {
-    actor: ActorId;
-    owner: Owner;
-    operation: string;
-    tombstoneMs: number;
-  }): Promise<FencedResult> {
+  async end(request: { actor: ActorId; owner: Owner; operation: string; tombstoneMs: number }): Promise<FencedResult> {
     checkOperation(request.operation);
     const { actor, owner, operation } = request;
     const tombstoneMs = Math.max(1, Math.ceil(request.tombstoneMs));
@@ -217,4 +210,3 @@ function decodeState(version: unknown, state: unknown): StoredState | null {
 function fencedResult(answer: readonly unknown[]): FencedResult {
   return text(answer[0]) === "done" ? "done" : "fenced";
 }
-

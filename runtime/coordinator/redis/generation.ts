@@ -201,11 +201,11 @@ export class GenerationKeeper {
       );
       if (text(answer[0]) === "layout") throw unknownLayout(text(answer[1]));
       const candidate = text(answer[1]);
-      const copies = await Promise.all(
-        keys.copies.map(async (copy) =>
-          text(fields(await connection.run(copyScript, [copy], [candidate, text(answer[2])]))[0]),
-        ),
-      );
+      const copy = async (key: string): Promise<string> =>
+        text(fields(await connection.run(copyScript, [key], [candidate, text(answer[2])]))[0]);
+      // One alone first, so that a server without the script is sent its text once, not for every slot.
+      const [first = "", ...others] = keys.copies;
+      const copies = [await copy(first), ...(await Promise.all(others.map(copy)))];
       if (copies.includes("lost")) {
         replace = candidate;
         continue;

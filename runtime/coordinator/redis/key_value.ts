@@ -204,7 +204,9 @@ export class RedisKeyValue implements KeyValue, Watch {
 }
 
 /** `p` or `d`, the key's length in bytes, a colon, the key, the value. */
-function decodeChange(payload: Uint8Array): { type: "put"; key: string; value: Uint8Array } | { type: "delete"; key: string } {
+function decodeChange(
+  payload: Uint8Array,
+): { type: "put"; key: string; value: Uint8Array } | { type: "delete"; key: string } {
   const colon = payload.indexOf(0x3a);
   const decoder = new TextDecoder();
   const length = Number(decoder.decode(payload.subarray(1, colon)));

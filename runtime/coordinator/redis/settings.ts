@@ -68,7 +68,8 @@ function readUrl(given: unknown): Omit<RedisSettings, "prefix" | "timeoutMs" | "
   if (url.hostname === "") throw wrong(`cluster.url names no host: ${right}`);
   if (url.search !== "" || url.hash !== "") throw wrong(`cluster.url must not have a query or fragment: ${right}`);
   const path = url.pathname.replace(/^\//, "");
-  if (!/^\d{0,4}$/.test(path)) throw wrong(`cluster.url has path "/${path}", which must be a database number: ${right}`);
+  if (!/^\d{0,4}$/.test(path))
+    throw wrong(`cluster.url has path "/${path}", which must be a database number: ${right}`);
   const port = url.port === "" ? DEFAULT_PORT : Number(url.port);
   return {
     host: url.hostname.replace(/^\[|\]$/g, ""),

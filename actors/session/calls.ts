@@ -1,0 +1,207 @@
+/**
+ * The client's requests in flight, and the POSTs they came in.
+ *
+ * A POST (an exchange) is answered in plain JSON if all its requests are answered before anything else must be sent for
+ * it and before `due`; otherwise it becomes a stream, and each response is an event of it. A call settles once: by its
+ * response, or by the client's cancel, after which no response follows. Disconnects settle nothing (WIRE H8).
+ *
+ * At most some dozens of calls are in flight per session (`maxCalls`), so the table is an array: the usual one or two
+ * are found faster than in a map, and an idle session holds nothing.
+ */
+import { TroupeError } from "../../runtime/actor/errors.ts";
+import type { RpcId } from "../../transports/upstream/contract.ts";
+import type { PostAnswer } from "./contract.ts";
+import type { EventStream, Streams } from "./streams.ts";
+
+/** So that an idle session holds no array. Never written to. */
+const NONE: ClientCall[] = [];
+
+/** One POST with requests. */
+export class Exchange {
+  readonly batch: boolean;
+  /** When it becomes a stream, on the worker's clock. */
+  readonly due: number;
+  /** Set once it is a stream. */
+  stream: EventStream | undefined;
+  /** Requests without response yet. */
+  open: number;
+  texts: string[] | undefined;
+  readonly #resolve: (answer: PostAnswer) => void;
+  readonly #reject: (error: TroupeError) => void;
+  answered = false;
+
+  constructor(
+    batch: boolean,
+    open: number,
+    due: number,
+    resolve: (answer: PostAnswer) => void,
+    reject: (error: TroupeError) => void,
+  ) {
+    this.batch = batch;
+    this.open = open;
+    this.due = due;
+    this.#resolve = resolve;
+    this.#reject = reject;
+  }
+
+  answer(answer: PostAnswer): void {
+    if (this.answered) return;
+    this.answered = true;
+    this.#resolve(answer);
+  }
+
+  fail(error: TroupeError): void {
+    if (this.answered) return;
+    this.answered = true;
+    this.#reject(error);
+  }
+}
+
+/** One request of the client in flight. */
+export interface ClientCall {
+  /** Names the call towards upstreams; unique in this activation of the session. */
+  readonly related: number;
+  readonly id: RpcId;
+  readonly method: string;
+  readonly exchange: Exchange;
+  /** The client's progress token. */
+  readonly token: RpcId | undefined;
+  /** The last progress that was passed on. */
+  progress: number;
+  /** The upstream that works on it. */
+  upstream: string | undefined;
+  settled: boolean;
+}
+
+export class ClientCalls {
+  readonly #streams: () => Streams;
+  #calls: ClientCall[] = NONE;
+  #lastRelated = 0;
+
+  /** `streams` is asked for only when a POST becomes a stream. */
+  constructor(streams: () => Streams) {
+    this.#streams = streams;
+  }
+
+  get size(): number {
+    return this.#calls.length;
+  }
+
+  /** A number for a request of the session's own. */
+  nextRelated(): number {
+    return ++this.#lastRelated;
+  }
+
+  begin(exchange: Exchange, id: RpcId, method: string, token: RpcId | undefined): ClientCall {
+    const call: ClientCall = {
+      related: ++this.#lastRelated,
+      id,
+      method,
+      exchange,
+      token,
+      progress: Number.NEGATIVE_INFINITY,
+      upstream: undefined,
+      settled: false,
+    };
+    if (this.#calls.length === 0) this.#calls = [call];
+    else this.#calls.push(call);
+    return call;
+  }
+
+  byId(id: RpcId): ClientCall | undefined {
+    for (const call of this.#calls) if (call.id === id) return call;
+    return undefined;
+  }
+
+  byRelated(related: number | undefined): ClientCall | undefined {
+    if (related === undefined) return undefined;
+    for (const call of this.#calls) if (call.related === related) return call;
+    return undefined;
+  }
+
+  /** The calls that `upstream` works on, oldest first. */
+  at(upstream: string): ClientCall[] {
+    return this.#calls.filter((call) => call.upstream === upstream);
+  }
+
+  /** The response of `call`. Ignored when it is settled already. */
+  settle(call: ClientCall, text: string): void {
+    if (!this.#remove(call)) return;
+    const { exchange } = call;
+    exchange.open--;
+    if (exchange.stream !== undefined) this.#streams().send(exchange.stream, text);
+    else if (!exchange.batch) return exchange.answer({ kind: "json", body: text });
+    else {
+      exchange.texts ??= [];
+      exchange.texts.push(text);
+    }
+    this.#finish(exchange);
+  }
+
+  /** Ends `call` without a response. */
+  abandon(call: ClientCall): void {
+    if (!this.#remove(call)) return;
+    call.exchange.open--;
+    this.#finish(call.exchange);
+  }
+
+  /** The stream of the POST that `call` came in; makes it one. */
+  streamOf(call: ClientCall): EventStream {
+    return this.#toStream(call.exchange);
+  }
+
+  /** Makes streams of the POSTs that waited long enough. Returns when the next one is due. */
+  flip(now: number): number | undefined {
+    let next: number | undefined;
+    for (const { exchange } of this.#calls) {
+      if (exchange.stream !== undefined) continue;
+      if (exchange.due <= now) this.#toStream(exchange);
+      else if (next === undefined || exchange.due < next) next = exchange.due;
+    }
+    return next === Number.POSITIVE_INFINITY ? undefined : next;
+  }
+
+  /** The session stops here: POSTs without answer fail with `error`. */
+  failAll(error: TroupeError): void {
+    const calls = this.#calls;
+    this.#calls = NONE;
+    for (const call of calls) {
+      call.settled = true;
+      call.exchange.fail(error);
+    }
+  }
+
+  #remove(call: ClientCall): boolean {
+    if (call.settled) return false;
+    call.settled = true;
+    if (this.#calls.length === 1) this.#calls = NONE;
+    else this.#calls.splice(this.#calls.indexOf(call), 1);
+    return true;
+  }
+
+  #finish(exchange: Exchange): void {
+    if (exchange.open > 0) return;
+    if (exchange.stream === undefined) {
+      if (exchange.texts !== undefined) return exchange.answer({ kind: "json", body: `[${exchange.texts.join(",")}]` });
+      // Everything was cancelled, and a cancelled request has no response: a stream that ends at once says nothing.
+      this.#toStream(exchange);
+    }
+    if (exchange.stream !== undefined) this.#streams().end(exchange.stream);
+  }
+
+  #toStream(exchange: Exchange): EventStream {
+    if (exchange.stream !== undefined) return exchange.stream;
+    const streams = this.#streams();
+    const stream = streams.open();
+    exchange.stream = stream;
+    for (const text of exchange.texts ?? []) streams.send(stream, text);
+    exchange.texts = undefined;
+    exchange.answer({ kind: "stream", stream: stream.id });
+    return stream;
+  }
+}
+
+/** What a call that the client cancelled is rejected with inside the session. */
+export function cancelledCall(): TroupeError {
+  return new TroupeError("cancelled", "the client cancelled the request", { started: "yes" });
+}

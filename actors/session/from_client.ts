@@ -1,0 +1,257 @@
+/**
+ * What the client sends, on whatever replica: POSTs with requests, notifications, and answers to requests of upstreams.
+ *
+ * A POST is checked whole before any of it takes effect. Its requests are then routed; their results settle the calls
+ * they belong to, and the last one of a POST settles the POST (calls.ts).
+ */
+import { TroupeError } from "../../runtime/actor/errors.ts";
+import {
+  RpcError,
+  type RpcErrorObject,
+  type RpcNotification,
+  type RpcRequest,
+} from "../../transports/upstream/contract.ts";
+import { type ClientCall, Exchange } from "./calls.ts";
+import type { PostAnswer, PostCall } from "./contract.ts";
+import { initialize, setLevel, subscribe, unsubscribe } from "./own_methods.ts";
+import type { SessionParts } from "./parts.ts";
+import {
+  errorText,
+  type Incoming,
+  isId,
+  isObject,
+  type Refused,
+  RpcCode,
+  readBody,
+  refused,
+  resultText,
+} from "./rpc.ts";
+
+type Params = Record<string, unknown> | undefined;
+
+/** The one version with batches. */
+const BATCH_VERSION = "2025-03-26";
+const ACCEPTED: PostAnswer = { kind: "accepted" };
+const PONG: Promise<unknown> = Promise.resolve({});
+
+export class FromClient {
+  readonly #parts: SessionParts;
+  #greeted = false;
+  #armed = false;
+
+  constructor(parts: SessionParts) {
+    this.#parts = parts;
+  }
+
+  /** One POST. The principal has been checked. */
+  post({ version, text }: PostCall): PostAnswer | Promise<PostAnswer> {
+    const parts = this.#parts;
+    const { state, worker } = parts.ctx;
+    const body = readBody(text, state.protocolVersion === BATCH_VERSION);
+    if ("kind" in body) return body;
+    const { messages } = body;
+    const requests = messages.filter(isRequest);
+    const initializes = requests[0]?.message.method === "initialize";
+    const refusal = (initializes ? undefined : this.#versionRefusal(version)) ?? this.#requestRefusal(requests);
+    if (refusal !== undefined) return refusal;
+    if (requests.length === 0) return this.#acceptAll(messages);
+
+    worker.count("troupe_session_requests_total", requests.length);
+    // A slow `initialize` stays JSON, so that a failed one leaves no session behind.
+    const waitMs = initializes ? Number.POSITIVE_INFINITY : parts.settings.streamAfterMs;
+    return new Promise((resolve, reject) => {
+      const exchange = new Exchange(body.batch, requests.length, worker.clock.now() + waitMs, resolve, reject);
+      for (const incoming of messages) {
+        if (incoming.kind === "request") this.#begin(exchange, incoming.message);
+        else this.#accept(incoming)?.catch((error) => worker.log.warn("a notification had no effect", { error }));
+      }
+      this.#arm(waitMs);
+    });
+  }
+
+  /** What is wrong with the version a client names, undefined if nothing. Its absence is fine (WIRE H7, J1). */
+  versionProblem(version: string | null): string | undefined {
+    const { protocolVersion } = this.#parts.ctx.state;
+    if (version === null || version === protocolVersion) return undefined;
+    return `Bad Request: MCP-Protocol-Version is "${version}", this session negotiated "${protocolVersion}"`;
+  }
+
+  #versionRefusal(version: string | null): Refused | undefined {
+    const problem = this.versionProblem(version);
+    return problem === undefined ? undefined : refused(400, RpcCode.invalidRequest, problem);
+  }
+
+  #requestRefusal(requests: readonly { message: RpcRequest }[]): Refused | undefined {
+    const [first] = requests;
+    if (first === undefined) return undefined;
+    const { calls, settings, ctx } = this.#parts;
+    const { id, method } = first.message;
+    if (method === "initialize" && (this.#greeted || ctx.state.initialized)) {
+      return refused(400, RpcCode.invalidRequest, "Invalid Request: this session is initialized already", id);
+    }
+    const inFlight = calls?.size ?? 0;
+    if (inFlight >= settings.maxCalls) {
+      ctx.worker.count("troupe_session_overloaded_total");
+      const message = `this session has ${inFlight} requests in flight`;
+      return refused(429, RpcCode.overloaded, message, requests.length === 1 ? id : null, { retryAfterMs: 1_000 });
+    }
+    const seen = requests.length > 1 ? new Set<unknown>() : undefined;
+    for (const { message } of requests) {
+      if (seen?.has(message.id) === true || calls?.byId(message.id) !== undefined) {
+        const problem = `Invalid Request: id ${JSON.stringify(message.id)} is in use by a request in flight`;
+        return refused(400, RpcCode.invalidRequest, problem);
+      }
+      seen?.add(message.id);
+    }
+    return undefined;
+  }
+
+  #acceptAll(messages: readonly Incoming[]): PostAnswer | Promise<PostAnswer> {
+    const effects: Promise<void>[] = [];
+    for (const incoming of messages) {
+      const effect = this.#accept(incoming);
+      if (effect !== undefined) effects.push(effect);
+    }
+    return effects.length === 0 ? ACCEPTED : Promise.all(effects).then(() => ACCEPTED);
+  }
+
+  /** A notification or response. A promise only if it must be stored before it is acknowledged. */
+  #accept(incoming: Incoming): Promise<void> | undefined {
+    if (incoming.kind === "notification") return this.#notified(incoming.message);
+    const { requests, ctx } = this.#parts;
+    if (incoming.kind === "response" && !(requests?.settle(incoming.message) ?? false)) {
+      ctx.worker.count("troupe_session_stray_responses_total");
+    }
+    return undefined;
+  }
+
+  #notified({ method, params }: RpcNotification): Promise<void> | undefined {
+    const { ctx, requests, upstreams } = this.#parts;
+    switch (method) {
+      case "notifications/initialized":
+        if (ctx.state.initialized) return undefined;
+        ctx.state.initialized = true;
+        return ctx.commit();
+      case "notifications/cancelled":
+        this.#cancel(params);
+        return undefined;
+      case "notifications/progress": {
+        const request = requests?.get(params?.progressToken);
+        if (request?.token === undefined) return undefined;
+        upstreams?.get(request.upstream)?.notify(method, { ...params, progressToken: request.token });
+        return undefined;
+      }
+      default:
+        // What only concerns a running upstream starts none; what we do not know goes where nobody else could be meant.
+        if (method !== "notifications/roots/list_changed" && ctx.state.upstreams.length !== 1) return undefined;
+        for (const client of upstreams?.running() ?? []) client.notify(method, params);
+        return undefined;
+    }
+  }
+
+  /** MCP, Cancellation: what is unknown or over is ignored, and `initialize` cannot be cancelled. */
+  #cancel(params: Params): void {
+    const parts = this.#parts;
+    const call = isId(params?.requestId) ? parts.calls?.byId(params.requestId) : undefined;
+    if (call === undefined || call.method === "initialize") return;
+    parts.ctx.worker.count("troupe_session_cancelled_total");
+    const reason = typeof params?.reason === "string" ? params.reason : undefined;
+    // Before the stream ends: the client learns that what the upstream asked it in the course of this call is moot.
+    for (const request of parts.requests?.select(({ related }) => related === call.related) ?? []) {
+      parts.withdraw(request, "the request it belonged to was cancelled");
+    }
+    parts.calls?.abandon(call);
+    for (const client of parts.upstreams?.clients() ?? []) client.cancel(call.related, reason);
+  }
+
+  #begin(exchange: Exchange, { id, method, params }: RpcRequest): void {
+    const meta = params?._meta;
+    const token = isObject(meta) && isId(meta.progressToken) ? meta.progressToken : undefined;
+    const call = this.#parts.needCalls().begin(exchange, id, method, token);
+    let answer: Promise<unknown>;
+    try {
+      answer = this.#answer(call, params);
+    } catch (error) {
+      return this.#fail(call, error);
+    }
+    answer.then(
+      (result) => this.#succeed(call, result),
+      (error) => this.#fail(call, error),
+    );
+  }
+
+  #answer(call: ClientCall, params: Params): Promise<unknown> {
+    const parts = this.#parts;
+    switch (call.method) {
+      case "ping":
+        return PONG;
+      case "initialize":
+        this.#greeted = true;
+        return initialize(parts, call);
+      case "logging/setLevel":
+        return setLevel(parts, params);
+      case "resources/subscribe":
+        return subscribe(parts, call, params);
+      case "resources/unsubscribe":
+        return unsubscribe(parts, call, params);
+      case "tools/call":
+        // Tasks are not offered, so the wish for one is ignored (MCP 2025-11-25, Tasks).
+        if (params?.task !== undefined) {
+          const { task: _task, ...rest } = params;
+          return parts.needRouter().route(call, call.method, rest);
+        }
+        return parts.needRouter().route(call, call.method, params);
+      default:
+        return parts.needRouter().route(call, call.method, params);
+    }
+  }
+
+  #succeed(call: ClientCall, result: unknown): void {
+    if (call.settled) return;
+    let text: string;
+    try {
+      text = resultText(call.id, result);
+    } catch (error) {
+      return this.#fail(call, error);
+    }
+    this.#parts.needCalls().settle(call, text);
+  }
+
+  #fail(call: ClientCall, error: unknown): void {
+    if (call.settled) return;
+    this.#parts.needCalls().settle(call, errorText(call.id, this.#describeError(call, error)));
+  }
+
+  #describeError(call: ClientCall, error: unknown): RpcErrorObject {
+    if (error instanceof RpcError) return { code: error.code, message: error.message, data: error.data };
+    if (!TroupeError.is(error)) {
+      const { worker, key } = this.#parts.ctx;
+      worker.log.error("a request failed unexpectedly", { session: key, method: call.method, error });
+      return { code: RpcCode.internal, message: "Internal error" };
+    }
+    const { started, retryAfterMs } = error;
+    const data = { code: error.code, started, retryable: started === "no", retryAfterMs };
+    const { upstream } = call;
+    const named = upstream === undefined || error.message.includes(upstream);
+    const message = named ? error.message : `upstream "${upstream}": ${error.message}`;
+    return { code: error.code === "overloaded" ? RpcCode.overloaded : RpcCode.internal, message, data };
+  }
+
+  /** One timer for all POSTs that wait, while any waits. */
+  #arm(afterMs: number): void {
+    const { calls, closed, ctx, settings } = this.#parts;
+    if (this.#armed || closed || (calls?.size ?? 0) === 0 || afterMs === Number.POSITIVE_INFINITY) return;
+    this.#armed = true;
+    const { clock } = ctx.worker;
+    clock.after(afterMs, () => {
+      this.#armed = false;
+      const now = clock.now();
+      const next = this.#parts.calls?.flip(now);
+      if (next !== undefined) this.#arm(Math.max(next - now, settings.streamAfterMs / 8));
+    });
+  }
+}
+
+function isRequest(incoming: Incoming): incoming is Extract<Incoming, { kind: "request" }> {
+  return incoming.kind === "request";
+}

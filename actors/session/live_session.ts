@@ -1,0 +1,110 @@
+/**
+ * A session while it is active on a worker: what comes from the client, what comes from its upstreams, and its end.
+ */
+import type { ActivationContext } from "../../runtime/actor/define.ts";
+import { type AbortReason, TroupeError } from "../../runtime/actor/errors.ts";
+import type { EventsCall, PostAnswer, PostCall, SessionEvent, SessionState } from "./contract.ts";
+import { FromClient } from "./from_client.ts";
+import { FromUpstreams } from "./from_upstreams.ts";
+import { idleSweep, type SweptSession } from "./idle.ts";
+import { startForUpdates } from "./own_methods.ts";
+import { SessionParts } from "./parts.ts";
+import type { UpstreamAccess } from "./upstreams.ts";
+
+export class LiveSession implements SweptSession {
+  readonly #parts: SessionParts;
+  readonly #client: FromClient;
+  #lastUsed: number;
+
+  /** `ctx` must live as long as the activation. */
+  constructor(ctx: ActivationContext<SessionState>, access: UpstreamAccess) {
+    this.#parts = new SessionParts(ctx, access, new FromUpstreams(() => this.#parts));
+    this.#client = new FromClient(this.#parts);
+    this.#lastUsed = ctx.worker.clock.now();
+    idleSweep(ctx.worker).add(this);
+    // Another activation had this session before: its subscriptions go on although no request may come for a while.
+    if (ctx.state.subscriptions.length > 0) for (const name of ctx.state.upstreams) startForUpdates(this.#parts, name);
+  }
+
+  /** Calls in flight. */
+  get calls(): number {
+    return this.#parts.calls?.size ?? 0;
+  }
+
+  /** Streams that somebody reads. */
+  get openStreams(): number {
+    return this.#parts.streams?.readers ?? 0;
+  }
+
+  /** Sizes of the tables, for tests of their bounds. */
+  get sizes(): { calls: number; requests: number; streams: number; events: number } {
+    const { requests, streams } = this.#parts;
+    return {
+      calls: this.calls,
+      requests: requests?.size ?? 0,
+      streams: streams?.size ?? 0,
+      events: streams?.logged ?? 0,
+    };
+  }
+
+  /** Milliseconds since the last post or open stream. */
+  idleMs(now: number): number {
+    return this.calls > 0 || this.openStreams > 0 ? 0 : now - this.#lastUsed;
+  }
+
+  upstreamStates(): { name: string; running: boolean }[] {
+    const { ctx, upstreams } = this.#parts;
+    return ctx.state.upstreams.map((name) => ({ name, running: upstreams?.get(name)?.running ?? false }));
+  }
+
+  /** One POST. The principal has been checked. */
+  post(call: PostCall): PostAnswer | Promise<PostAnswer> {
+    this.#lastUsed = this.#parts.ctx.worker.clock.now();
+    return this.#client.post(call);
+  }
+
+  /** One SSE connection: a stream that `post` named, one to resume, or the GET stream. */
+  async *events(call: EventsCall, signal: AbortSignal): AsyncGenerator<SessionEvent, void, undefined> {
+    const problem = this.#client.versionProblem(call.version);
+    if (problem !== undefined) {
+      throw new TroupeError("invalid_argument", problem, { started: "no", data: { reason: problem, status: 400 } });
+    }
+    const { clock } = this.#parts.ctx.worker;
+    this.#lastUsed = clock.now();
+    const streams = this.#parts.needStreams();
+    const { stream, lastEventId } = call;
+    const named = stream === null ? streams.standalone() : streams.find(stream);
+    const source = lastEventId === null ? named : streams.resume(lastEventId);
+    try {
+      yield* streams.read(source, signal);
+    } finally {
+      this.#lastUsed = clock.now();
+    }
+  }
+
+  sweep(now: number): number {
+    this.#parts.streams?.sweep();
+    const idle = this.idleMs(now);
+    if (idle === 0) this.#lastUsed = now;
+    return idle;
+  }
+
+  expire(): void {
+    const { ctx } = this.#parts;
+    ctx.end().catch((error) => ctx.worker.log.warn("an idle session could not be ended", { session: ctx.key, error }));
+  }
+
+  /** Stops everything of this activation. `reason` decides whether upstreams see an end or only a silence. */
+  async close(reason: AbortReason | "idle" | "ended"): Promise<void> {
+    const parts = this.#parts;
+    if (parts.closed) return;
+    parts.closed = true;
+    idleSweep(parts.ctx.worker).delete(this);
+    const code = reason === "ended" || reason === "idle" ? "ended" : "unavailable";
+    const error = new TroupeError(code, `session ${parts.ctx.key} stopped here (${reason})`, { started: "yes" });
+    parts.requests?.failAll(error);
+    parts.calls?.failAll(error);
+    parts.streams?.close();
+    await parts.upstreams?.closeAll(reason);
+  }
+}

@@ -1,0 +1,97 @@
+/**
+ * What a live session consists of. Each part is made when first needed, because most sessions are idle most of the time
+ * and there are many of them.
+ */
+import type { ActivationContext } from "../../runtime/actor/define.ts";
+import { TroupeError } from "../../runtime/actor/errors.ts";
+import type { UpstreamOwner } from "../../transports/upstream/contract.ts";
+import { ClientCalls } from "./calls.ts";
+import { type ClientRequest, ClientRequests } from "./client_requests.ts";
+import type { SessionState } from "./contract.ts";
+import { Router } from "./router.ts";
+import { type SessionSettings, sessionSettings } from "./settings.ts";
+import { Streams } from "./streams.ts";
+import { SessionUpstreams, type UpstreamAccess } from "./upstreams.ts";
+
+/** Since this version a stream begins with a priming event, and its connection may be closed before it ends. */
+export const PRIMING_VERSION = "2025-11-25";
+
+export class SessionParts {
+  /** Lives as long as the activation. */
+  readonly ctx: ActivationContext<SessionState>;
+  readonly settings: SessionSettings;
+  /** True once this activation stops: nothing begins any more. */
+  closed = false;
+  /** The parts, where they were needed already. */
+  calls: ClientCalls | undefined;
+  requests: ClientRequests | undefined;
+  streams: Streams | undefined;
+  upstreams: SessionUpstreams | undefined;
+  router: Router | undefined;
+  readonly #access: UpstreamAccess;
+  readonly #owner: UpstreamOwner;
+
+  /** `owner` takes what upstreams send. */
+  constructor(ctx: ActivationContext<SessionState>, access: UpstreamAccess, owner: UpstreamOwner) {
+    this.ctx = ctx;
+    this.settings = sessionSettings(ctx.worker);
+    this.#access = access;
+    this.#owner = owner;
+  }
+
+  needCalls(): ClientCalls {
+    this.calls ??= new ClientCalls(() => this.needStreams());
+    return this.calls;
+  }
+
+  needRequests(): ClientRequests {
+    this.requests ??= new ClientRequests(this.ctx.epoch);
+    return this.requests;
+  }
+
+  needStreams(): Streams {
+    if (this.streams === undefined) {
+      const { worker, state, epoch } = this.ctx;
+      this.streams = new Streams({
+        mark: markOf(epoch),
+        priming: state.protocolVersion === PRIMING_VERSION,
+        bounds: this.settings.eventLog,
+        clock: worker.clock,
+        count: (name, by) => worker.count(name, by),
+      });
+    }
+    return this.streams;
+  }
+
+  needUpstreams(): SessionUpstreams {
+    this.upstreams ??= new SessionUpstreams(this.#access, this.ctx, this.#owner);
+    return this.upstreams;
+  }
+
+  needRouter(): Router {
+    this.router ??= new Router(this.needUpstreams(), this.ctx.state.prefixed, () => this.needCalls().nextRelated());
+    return this.router;
+  }
+
+  /** Nobody wants the client's answer to `request` any more: the upstream's promise rejects, the client is told. */
+  withdraw(request: ClientRequest, reason: string): void {
+    if (this.requests?.remove(request) !== true) return;
+    request.reject(withdrawn(reason));
+    if (this.closed) return;
+    const streams = this.needStreams();
+    const params = { requestId: request.id, reason };
+    const text = JSON.stringify({ jsonrpc: "2.0", method: "notifications/cancelled", params });
+    void streams.sendEphemeral(request.stream.ended ? streams.standalone() : request.stream, text);
+  }
+}
+
+export function withdrawn(reason: string): TroupeError {
+  return new TroupeError("cancelled", `the request to the client was withdrawn: ${reason}`, { started: "yes" });
+}
+
+/** Seven characters that differ between two activations of a session (FNV-1a of the epoch, base 36). */
+function markOf(epoch: string): string {
+  let hash = 0x811c9dc5;
+  for (let at = 0; at < epoch.length; at++) hash = Math.imul(hash ^ epoch.charCodeAt(at), 0x01000193);
+  return (hash >>> 0).toString(36).padStart(7, "0");
+}

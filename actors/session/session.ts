@@ -1,0 +1,108 @@
+/**
+ * The session actor: the MCP server as one client of the legacy era sees it (2025-03-26, 2025-06-18, 2025-11-25).
+ *
+ * The gateway makes it, with a state from `openSession`, before the session's id leaves the node; calls of an unknown or
+ * ended id create nothing. Whatever replica a request arrives at calls the one activation. A wrong principal gets the
+ * answer of an unknown session, so that an id proves nothing (WIRE E4).
+ *
+ * What is stored is the protocol state (`SessionState`). The event log and what is in flight live with the activation:
+ * after a crash a client's resume is answered as expired, and calls in flight end with an honest error at the edge.
+ */
+import { type ActorContext, concurrent, type DeactivateReason, defineActor } from "../../runtime/actor/define.ts";
+import { type AbortReason, TroupeError } from "../../runtime/actor/errors.ts";
+import { describeUpstream } from "../server/describe.ts";
+import { openUpstream } from "../server/open.ts";
+import type { EventsCall, PostAnswer, PostCall, Principal, SessionDescription, SessionState } from "./contract.ts";
+import { LiveSession } from "./live_session.ts";
+import { isObject } from "./rpc.ts";
+import type { UpstreamAccess } from "./upstreams.ts";
+
+/** Turns at once: more than any `maxCalls`, so that cancels and answers never wait behind requests. */
+const TURNS = 1_024;
+
+/** What an activation holds; made empty, filled by `onActivate`. */
+interface SessionInstance {
+  live: LiveSession | undefined;
+}
+type Context = ActorContext<SessionState, SessionInstance>;
+
+/** The session actor over `access`: the real upstreams, or a test's. */
+export function defineSession(access: UpstreamAccess) {
+  return defineActor({
+    kind: "session",
+    mode: concurrent(TURNS),
+    placement: "prefer-local",
+    state: { initial: noState, required: true },
+    instance: (): SessionInstance => ({ live: undefined }),
+    onActivate(ctx) {
+      ctx.instance.live = new LiveSession(ctx, access);
+    },
+    onDeactivate(ctx, reason) {
+      return ctx.instance.live?.close(closeReason(reason));
+    },
+    readOnly: ["describe"],
+    methods: {
+      /** One POST of the client. Rejects with `not_found` for another principal. */
+      post(ctx, call: PostCall): PostAnswer | Promise<PostAnswer> {
+        return live(ctx, call.principal).post(call);
+      },
+
+      /** One SSE connection; see `SessionEvent` for its first item. Rejects with `not_found`, `data.status` the HTTP status. */
+      async *events(ctx, call: EventsCall) {
+        const session = live(ctx, call.principal);
+        yield* session.events(call, ctx.signal);
+      },
+
+      /** DELETE: ends the session for good; when it resolves, its id is unknown everywhere. */
+      async terminate(ctx, principal: Principal): Promise<void> {
+        live(ctx, principal);
+        await ctx.end();
+      },
+
+      /** For the management API. */
+      describe(ctx): SessionDescription {
+        const { state, key, worker } = ctx;
+        const session = ctx.instance.live;
+        return {
+          id: key,
+          owner: worker.nodeId,
+          era: "legacy",
+          protocolVersion: state.protocolVersion,
+          client: { name: text(state.clientInfo, "name"), version: text(state.clientInfo, "version") },
+          upstreams: session?.upstreamStates() ?? [],
+          state: state.initialized ? "operational" : "initializing",
+          createdAt: state.createdAt,
+          idleMs: Math.round(session?.idleMs(worker.clock.now()) ?? 0),
+          calls: session?.calls ?? 0,
+          streams: session?.openStreams ?? 0,
+        };
+      },
+    },
+  });
+}
+
+/** The session actor of a node. */
+export const SessionActor = defineSession({ describe: describeUpstream, open: openUpstream });
+
+function live(ctx: Context, principal: Principal): LiveSession {
+  const session = ctx.instance.live;
+  if (session === undefined || principal !== ctx.state.principal) {
+    const data = { reason: "unknown session", status: 404 };
+    throw new TroupeError("not_found", "there is no such session", { started: "no", data });
+  }
+  return session;
+}
+
+/** Losing ownership closes upstreams silently; everything else ends what they did for this session. */
+function closeReason(reason: DeactivateReason): AbortReason | "idle" | "ended" {
+  return reason === "passivate" || reason === "failed" ? "idle" : reason;
+}
+
+function noState(key: string): SessionState {
+  throw new TroupeError("not_found", `session ${key} has no stored state`, { started: "no" });
+}
+
+function text(fields: Record<string, unknown>, name: string): string {
+  const value = isObject(fields) ? fields[name] : undefined;
+  return typeof value === "string" ? value : "";
+}

@@ -1,0 +1,415 @@
+/**
+ * The streams of a session and the log that lets a client resume them.
+ *
+ * ## Streams
+ * Each POST that is answered as SSE has a stream of its own; the standalone GET stream takes what belongs to no call.
+ * A message goes to exactly one stream. A stream has at most one reader: a newer one ends the older (clients reconnect
+ * before the old socket is seen dead), and what nobody reads yet waits in `pending`.
+ *
+ * ## The log
+ * Durable messages (responses, server-to-client requests, list and resource changes) get an id, `<stream>-<n>` in base
+ * 36, and stay in the log after they were taken: a socket write is not a delivery. `Last-Event-ID` proves what arrived,
+ * and replays the rest of that stream only. Progress and log messages are ephemeral: no id, lost with the connection.
+ * Stream ids begin with a mark of the activation, so that an id from before a crash is never taken for a new one.
+ *
+ * ## Bounds
+ * The log: events, bytes and age (settings). The oldest delivered event goes first, then the oldest that nobody reads;
+ * an event whose reader stalls goes only at four times the bound, and then the reader ends, so a gap is never silent.
+ * Ephemeral messages waiting per stream: 256, and 64 while nobody reads; from half of it on the sender is asked to wait
+ * for the reader, then the oldest goes first. Streams: `MAX_STREAMS`,
+ * the oldest ended one goes first.
+ *
+ * MCP 2025-11-25, Streamable HTTP, Resumability and Redelivery; WIRE K2 to K7.
+ */
+import type { Clock } from "../../runtime/actor/clock.ts";
+import { TroupeError } from "../../runtime/actor/errors.ts";
+import type { SessionEvent } from "./contract.ts";
+import type { EventLogBounds } from "./settings.ts";
+
+/** Ephemeral messages waiting per stream, while somebody reads it and while nobody does. */
+const EPHEMERAL_READ = { messages: 256, bytes: 256 * 1024 };
+const EPHEMERAL_UNREAD = { messages: 64, bytes: 64 * 1024 };
+const MAX_STREAMS = 1_024;
+/** An ended stream that nobody ever opened is kept this long, milliseconds. */
+const UNOPENED_MS = 60_000;
+/** Longest time an upstream is held back for a slow reader, milliseconds. */
+const CATCH_UP_MS = 2_000;
+const STALLED_FACTOR = 4;
+const EVENT_ID = /^([0-9a-z]{1,32})-([0-9a-z]{1,10})(?:_[0-9a-z]{1,10})?$/;
+
+/** HTTP status of a `Last-Event-ID` that is not one of ours, and of one that cannot be resumed (any more). */
+const MALFORMED = 400;
+const UNKNOWN = 404;
+
+interface Entry {
+  readonly stream: EventStream;
+  /** Position in its stream, from 1; 0 for ephemeral messages. */
+  readonly seq: number;
+  readonly data: string;
+  readonly at: number;
+  /** Set on the wish to close the connection. */
+  readonly retryMs: number | undefined;
+  taken: boolean;
+}
+
+interface Reader {
+  wake: (() => void) | undefined;
+  closed: boolean;
+}
+
+/** One SSE stream. Fields are the table's; others use `id` and `ended`. */
+export class EventStream {
+  readonly id: string;
+  ended = false;
+  /** Number of the last durable event. */
+  seq = 0;
+  /** Number of the last durable event that a reader took. */
+  position = 0;
+  /** Events up to this number are out of the log. */
+  trimmed = 0;
+  logged = 0;
+  primed = 0;
+  opened = false;
+  endedAt = 0;
+  pending: Entry[] = [];
+  ephemeral = 0;
+  ephemeralBytes = 0;
+  reader: Reader | undefined;
+  /** Settles when the reader has caught up. */
+  catchUp: Promise<void> | undefined;
+  onCaughtUp: (() => void) | undefined;
+
+  constructor(id: string) {
+    this.id = id;
+  }
+}
+
+export interface StreamOptions {
+  /** Differs between activations of a session. */
+  mark: string;
+  /** Whether readers get a priming event (2025-11-25). */
+  priming: boolean;
+  bounds: EventLogBounds;
+  clock: Clock;
+  count: (name: string, by?: number) => void;
+}
+
+export class Streams {
+  readonly #options: StreamOptions;
+  readonly #streams = new Map<string, EventStream>();
+  readonly #log: Entry[] = [];
+  #bytes = 0;
+  #lastId = 0;
+  #readers = 0;
+  #standalone: EventStream | undefined;
+
+  constructor(options: StreamOptions) {
+    this.#options = options;
+  }
+
+  /** Streams that somebody reads now. */
+  get readers(): number {
+    return this.#readers;
+  }
+  /** Streams known, the standalone one included. */
+  get size(): number {
+    return this.#streams.size;
+  }
+  /** Durable events kept. */
+  get logged(): number {
+    return this.#log.length;
+  }
+  /** Whether somebody reads the standalone stream. */
+  get listening(): boolean {
+    return this.#standalone?.reader !== undefined;
+  }
+
+  /** A new stream, for one POST. */
+  open(): EventStream {
+    if (this.#streams.size >= MAX_STREAMS) this.#dropOldestEnded();
+    const stream = new EventStream(this.#options.mark + (++this.#lastId).toString(36));
+    this.#streams.set(stream.id, stream);
+    return stream;
+  }
+
+  /** The session's GET stream. It never ends. */
+  standalone(): EventStream {
+    if (this.#standalone === undefined) {
+      this.#standalone = new EventStream(`${this.#options.mark}0`);
+      this.#streams.set(this.#standalone.id, this.#standalone);
+    }
+    return this.#standalone;
+  }
+
+  /** Adds a durable message. `once`: not if the same text is waiting already. */
+  send(stream: EventStream, data: string, once = false): void {
+    if (stream.ended) return;
+    if (once && stream.pending.some((waiting) => waiting.data === data)) return;
+    const now = this.#options.clock.now();
+    const entry: Entry = { stream, seq: ++stream.seq, data, at: now, retryMs: undefined, taken: false };
+    stream.pending.push(entry);
+    stream.logged++;
+    this.#log.push(entry);
+    this.#bytes += data.length;
+    this.#trim(now);
+    stream.reader?.wake?.();
+  }
+
+  /**
+   * Adds a message that is worth nothing after the connection. A promise says that the sender should wait: the reader is
+   * behind. It settles when the reader has caught up or went away, and in any case after `CATCH_UP_MS`.
+   */
+  sendEphemeral(stream: EventStream, data: string): void | Promise<void> {
+    if (stream.ended) return;
+    stream.pending.push({ stream, seq: 0, data, at: 0, retryMs: undefined, taken: false });
+    stream.ephemeral++;
+    stream.ephemeralBytes += data.length;
+    // A stream that its edge is about to open counts as read.
+    const read = stream.reader !== undefined || !(stream.opened || stream === this.#standalone);
+    const bound = read ? EPHEMERAL_READ : EPHEMERAL_UNREAD;
+    while (stream.ephemeral > 1 && (stream.ephemeral > bound.messages || stream.ephemeralBytes > bound.bytes)) {
+      const oldest = stream.pending.findIndex((entry) => entry.seq === 0 && entry.retryMs === undefined);
+      const [dropped] = stream.pending.splice(oldest, 1);
+      stream.ephemeral--;
+      stream.ephemeralBytes -= dropped?.data.length ?? 0;
+      this.#options.count("troupe_session_ephemeral_dropped_total");
+    }
+    stream.reader?.wake?.();
+    const behind = stream.ephemeral >= bound.messages / 2 || stream.ephemeralBytes >= bound.bytes / 2;
+    if (read && behind) return this.#caughtUp(stream);
+  }
+
+  #caughtUp(stream: EventStream): Promise<void> {
+    stream.catchUp ??= new Promise((resolve) => {
+      const cancelTimer = this.#options.clock.after(CATCH_UP_MS, () => stream.onCaughtUp?.());
+      stream.onCaughtUp = () => {
+        cancelTimer();
+        stream.catchUp = undefined;
+        stream.onCaughtUp = undefined;
+        resolve();
+      };
+    });
+    return stream.catchUp;
+  }
+
+  /** Nothing more will come; the reader ends after what is pending. */
+  end(stream: EventStream): void {
+    if (stream.ended) return;
+    stream.ended = true;
+    stream.onCaughtUp?.();
+    stream.endedAt = this.#options.clock.now();
+    stream.reader?.wake?.();
+  }
+
+  /** Closes the stream's connection, if there is one, after what is pending; the stream goes on. */
+  closeConnection(stream: EventStream, retryMs: number): void {
+    if (stream.ended || stream.reader === undefined) return;
+    stream.pending.push({ stream, seq: 0, data: "", at: 0, retryMs, taken: false });
+    stream.reader.wake?.();
+  }
+
+  /** The stream that `post` named. Throws `not_found`. */
+  find(id: string): EventStream {
+    const stream = this.#streams.get(id);
+    if (stream === undefined) throw unknownEvent("unknown stream", UNKNOWN);
+    return stream;
+  }
+
+  /**
+   * The stream that `lastEventId` belongs to, rewound to the event after it. Throws `not_found` with `data.reason` and
+   * `data.status` when that id is malformed, unknown, expired, or the last one of a stream that has ended: a client that
+   * was answered emptily would come back for ever.
+   */
+  resume(lastEventId: string): EventStream {
+    const [, id, seq36] = EVENT_ID.exec(lastEventId) ?? [];
+    if (id === undefined || seq36 === undefined) throw unknownEvent("malformed event id", MALFORMED);
+    this.#trim(this.#options.clock.now());
+    const stream = this.#streams.get(id);
+    const after = Number.parseInt(seq36, 36);
+    if (stream === undefined || after > stream.seq || after < stream.trimmed) {
+      throw unknownEvent("unknown event id", UNKNOWN);
+    }
+    if (stream.ended && after === stream.seq) throw unknownEvent("unknown event id: that stream is complete", UNKNOWN);
+    this.#rewind(stream, after);
+    return stream;
+  }
+
+  /** Reads a stream: what is pending, then what comes, until it ends, `signal` fires or a newer reader takes over. */
+  async *read(stream: EventStream, signal: AbortSignal): AsyncGenerator<SessionEvent, void, undefined> {
+    const reader: Reader = { wake: undefined, closed: false };
+    this.#attach(stream, reader);
+    const stop = (): void => {
+      reader.closed = true;
+      reader.wake?.();
+    };
+    signal.addEventListener("abort", stop, { once: true });
+    if (signal.aborted) reader.closed = true;
+    try {
+      yield this.#opening(stream);
+      for (;;) {
+        while (!reader.closed) {
+          const entry = stream.pending.shift();
+          if (entry === undefined) {
+            stream.onCaughtUp?.();
+            break;
+          }
+          yield this.#take(stream, entry);
+          if (entry.retryMs !== undefined) return;
+        }
+        if (reader.closed || stream.ended) return;
+        await new Promise<void>((resolve) => {
+          reader.wake = resolve;
+        });
+        reader.wake = undefined;
+      }
+    } finally {
+      signal.removeEventListener("abort", stop);
+      this.#detach(stream, reader);
+    }
+  }
+
+  /** Ends all readers; nothing can be read afterwards. */
+  close(): void {
+    for (const stream of this.#streams.values()) {
+      this.end(stream);
+      if (stream.reader !== undefined) close(stream.reader);
+    }
+  }
+
+  /** Trims by age. Returns whether nothing is left. */
+  sweep(): boolean {
+    const now = this.#options.clock.now();
+    this.#trim(now);
+    for (const stream of [...this.#streams.values()]) {
+      if (!stream.opened && stream.ended && now - stream.endedAt > UNOPENED_MS) stream.opened = true;
+      this.#collect(stream);
+    }
+    return this.#streams.size === 0;
+  }
+
+  #attach(stream: EventStream, reader: Reader): void {
+    if (stream.reader !== undefined) {
+      close(stream.reader);
+      this.#options.count("troupe_session_stream_superseded_total");
+    } else {
+      this.#readers++;
+    }
+    stream.reader = reader;
+  }
+
+  #detach(stream: EventStream, reader: Reader): void {
+    if (stream.reader !== reader) return;
+    stream.reader = undefined;
+    stream.onCaughtUp?.();
+    this.#readers--;
+    stream.opened = true;
+    this.#collect(stream);
+  }
+
+  /** The first item of a reader. An empty stream stays empty: it gets no priming event. */
+  #opening(stream: EventStream): SessionEvent {
+    if (!this.#options.priming || (stream.ended && stream.pending.length === 0)) return { opened: true, data: "" };
+    const nth = stream.primed++;
+    const position = Math.max(stream.position, stream.trimmed);
+    const id = eventId(stream, position);
+    // The id of an event that was sent already names the same position, but must not be used twice.
+    return { opened: true, id: nth === 0 && position === 0 ? id : `${id}_${nth.toString(36)}`, data: "" };
+  }
+
+  #take(stream: EventStream, entry: Entry): SessionEvent {
+    if (entry.retryMs !== undefined) return { data: "", retryMs: entry.retryMs };
+    if (entry.seq === 0) {
+      stream.ephemeral--;
+      stream.ephemeralBytes -= entry.data.length;
+      return { data: entry.data };
+    }
+    entry.taken = true;
+    stream.position = entry.seq;
+    return { id: eventId(stream, entry.seq), data: entry.data };
+  }
+
+  /** Makes the event after `after` the next one, and forgets what the client proved to have. */
+  #rewind(stream: EventStream, after: number): void {
+    const again: Entry[] = [];
+    const proven: Entry[] = [];
+    for (const entry of this.#log) {
+      if (entry.stream !== stream) continue;
+      if (entry.seq <= after) proven.push(entry);
+      else if (entry.taken) again.push(entry);
+    }
+    for (const entry of proven) this.#drop(this.#log.indexOf(entry));
+    for (const entry of again) entry.taken = false;
+    stream.pending = again.concat(stream.pending.filter((entry) => entry.retryMs === undefined));
+    stream.trimmed = Math.max(stream.trimmed, after);
+    stream.position = after;
+  }
+
+  #trim(now: number): void {
+    const { events, bytes, ageMs } = this.#options.bounds;
+    for (let oldest = this.#log[0]; oldest !== undefined && now - oldest.at > ageMs; oldest = this.#log[0]) {
+      this.#lose(0);
+    }
+    while (this.#log.length > 1 && (this.#log.length > events || this.#bytes > bytes)) {
+      // The newest event is never the one to go.
+      const last = this.#log.length - 1;
+      let victim = this.#log.findIndex((entry) => entry.taken);
+      if (victim < 0) victim = this.#log.findIndex((entry) => entry.stream.reader === undefined);
+      if (victim < 0 || victim === last) {
+        const over = this.#log.length > STALLED_FACTOR * events || this.#bytes > STALLED_FACTOR * bytes;
+        if (!over) return;
+        victim = 0;
+      }
+      this.#lose(victim);
+    }
+  }
+
+  /** Takes an event out of the log; if nobody has read it, it is lost, and its reader must not go on as if it were not. */
+  #lose(index: number): void {
+    const entry = this.#log[index];
+    if (entry === undefined) return;
+    this.#drop(index);
+    if (!entry.taken) {
+      const { stream } = entry;
+      stream.pending = stream.pending.filter((waiting) => waiting !== entry);
+      if (stream.reader !== undefined) close(stream.reader);
+      this.#options.count("troupe_session_events_dropped_total");
+    }
+    this.#collect(entry.stream);
+  }
+
+  #drop(index: number): void {
+    const [entry] = this.#log.splice(index, 1);
+    if (entry === undefined) return;
+    this.#bytes -= entry.data.length;
+    entry.stream.logged--;
+    entry.stream.trimmed = Math.max(entry.stream.trimmed, entry.seq);
+  }
+
+  #collect(stream: EventStream): void {
+    const idle = stream.reader === undefined && stream.pending.length === 0 && stream.logged === 0;
+    if (idle && stream.ended && stream.opened) this.#streams.delete(stream.id);
+  }
+
+  #dropOldestEnded(): void {
+    for (const stream of this.#streams.values()) {
+      if (!stream.ended || stream.reader !== undefined) continue;
+      for (let at = this.#log.length - 1; at >= 0; at--) if (this.#log[at]?.stream === stream) this.#drop(at);
+      this.#streams.delete(stream.id);
+      this.#options.count("troupe_session_streams_dropped_total");
+      return;
+    }
+  }
+}
+
+function eventId(stream: EventStream, seq: number): string {
+  return `${stream.id}-${seq.toString(36)}`;
+}
+
+function close(reader: Reader): void {
+  reader.closed = true;
+  reader.wake?.();
+}
+
+function unknownEvent(reason: string, status: number): TroupeError {
+  return new TroupeError("not_found", `Last-Event-ID: ${reason}`, { started: "no", data: { reason, status } });
+}

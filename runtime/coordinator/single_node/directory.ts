@@ -1,0 +1,219 @@
+/**
+ * The placement directory in memory: the same rules, in the same order, as the scripts of the shared stores
+ * (`redis/directory_scripts.ts` says why each is there).
+ */
+import type { Clock } from "../../actor/clock.ts";
+import type { ActorId, Epoch, Generation, Incarnation } from "../../actor/ids.ts";
+import type {
+  ClaimRequest,
+  ClaimResult,
+  CommitResult,
+  Directory,
+  FencedResult,
+  HeldRecord,
+  Owner,
+  StoredState,
+} from "../contract.ts";
+import { checkOperation } from "../operation.ts";
+
+/** Ownership operations a record remembers for replays. */
+const REMEMBERED = 4;
+/** A record without owner, state and tombstone is only good for replays; it goes after this. */
+const FORGET_MS = 600_000;
+/** Records looked at for expiry with each verb that may add one. */
+const SWEEP = 16;
+
+interface ActorRecord {
+  owner: Incarnation | null;
+  epoch: Epoch;
+  /** 0: no state. */
+  version: number;
+  bytes: Uint8Array | null;
+  ended: boolean;
+  /** The last ownership operations and their answers, oldest first. */
+  answers: [operation: string, answer: string][];
+  lastCommit: [operation: string, version: number] | null;
+}
+
+export class MemoryDirectory implements Directory {
+  readonly #generation: Generation;
+  readonly #clock: Clock;
+  readonly #isAlive: (incarnation: Incarnation) => boolean;
+  readonly #records = new Map<ActorId, ActorRecord>();
+  /** When a record that serves only replays or as tombstone goes. */
+  readonly #expiries = new Map<ActorId, number>();
+  #epochs = 0;
+
+  constructor(generation: Generation, clock: Clock, isAlive: (incarnation: Incarnation) => boolean) {
+    this.#generation = generation;
+    this.#clock = clock;
+    this.#isAlive = isAlive;
+  }
+
+  async claim(request: ClaimRequest): Promise<ClaimResult> {
+    const { actor, incarnation, operation, takeover } = request;
+    checkOperation(operation);
+    this.#sweep();
+    const record = this.#find(actor);
+    if (record !== undefined) {
+      const first = answered(record, operation);
+      if (first !== undefined) return { outcome: "claimed", epoch: first as Epoch, state: stateOf(record) };
+      if (record.ended) return { outcome: "ended" };
+      if (request.create !== undefined && record.version > 0) return { outcome: "exists" };
+      if (record.owner !== null && !(record.owner === takeover?.incarnation && record.epoch === takeover.epoch)) {
+        return { outcome: "owned", owner: { incarnation: record.owner, epoch: record.epoch } };
+      }
+    }
+    if (request.requireState === true && (record === undefined || record.version === 0)) return { outcome: "absent" };
+    const epoch = this.#nextEpoch();
+    const claimed = record ?? emptyRecord(epoch);
+    claimed.owner = incarnation;
+    claimed.epoch = epoch;
+    remember(claimed, operation, epoch);
+    if (request.create !== undefined) {
+      claimed.version = 1;
+      claimed.bytes = request.create.slice();
+    }
+    this.#records.set(actor, claimed);
+    this.#expiries.delete(actor);
+    return { outcome: "claimed", epoch, state: stateOf(claimed) };
+  }
+
+  async lookup(actor: ActorId): Promise<{ owner: Owner | null; hasState: boolean; ended: boolean } | null> {
+    const record = this.#find(actor);
+    if (record === undefined) return null;
+    const hasState = record.version > 0;
+    const { owner: incarnation, epoch, ended } = record;
+    if (incarnation === null && !hasState && !ended) return null;
+    return { owner: incarnation === null ? null : { incarnation, epoch }, hasState, ended };
+  }
+
+  async transfer(request: {
+    actor: ActorId;
+    from: Owner;
+    to: Incarnation;
+    operation: string;
+  }): Promise<{ outcome: "transferred"; epoch: Epoch } | { outcome: "fenced" }> {
+    checkOperation(request.operation);
+    const record = this.#find(request.actor);
+    const first = record === undefined ? undefined : answered(record, request.operation);
+    if (first !== undefined) return { outcome: "transferred", epoch: first as Epoch };
+    if (record === undefined || !owns(record, request.from)) return { outcome: "fenced" };
+    const epoch = this.#nextEpoch();
+    record.owner = request.to;
+    record.epoch = epoch;
+    remember(record, request.operation, epoch);
+    return { outcome: "transferred", epoch };
+  }
+
+  async release(request: { actor: ActorId; owner: Owner; operation: string }): Promise<FencedResult> {
+    checkOperation(request.operation);
+    this.#sweep();
+    const record = this.#find(request.actor);
+    if (record === undefined) return "fenced";
+    if (answered(record, request.operation) !== undefined) return "done";
+    if (!owns(record, request.owner)) return "fenced";
+    record.owner = null;
+    remember(record, request.operation, "done");
+    if (record.version === 0) this.#expire(request.actor, FORGET_MS);
+    return "done";
+  }
+
+  async commit(request: {
+    actor: ActorId;
+    owner: Owner;
+    expectedVersion: number;
+    bytes: Uint8Array;
+    operation: string;
+  }): Promise<CommitResult> {
+    checkOperation(request.operation);
+    const record = this.#find(request.actor);
+    if (record === undefined) return { outcome: "fenced" };
+    if (record.lastCommit?.[0] === request.operation) return { outcome: "committed", version: record.lastCommit[1] };
+    if (!owns(record, request.owner)) return { outcome: "fenced" };
+    if (record.version !== request.expectedVersion) return { outcome: "conflict", version: record.version };
+    record.version += 1;
+    record.bytes = request.bytes.slice();
+    record.lastCommit = [request.operation, record.version];
+    return { outcome: "committed", version: record.version };
+  }
+
+  async end(request: { actor: ActorId; owner: Owner; operation: string; tombstoneMs: number }): Promise<FencedResult> {
+    checkOperation(request.operation);
+    this.#sweep();
+    const record = this.#find(request.actor);
+    if (record === undefined) return "fenced";
+    if (answered(record, request.operation) !== undefined) return "done";
+    if (!owns(record, request.owner)) return "fenced";
+    record.owner = null;
+    record.version = 0;
+    record.bytes = null;
+    record.lastCommit = null;
+    record.ended = true;
+    remember(record, request.operation, "done");
+    this.#expire(request.actor, Math.max(1, Math.ceil(request.tombstoneMs)));
+    return "done";
+  }
+
+  /** This memory is never lost while the process lives: what is not owned here was lost for another reason. */
+  async reassert(incarnation: Incarnation, records: readonly HeldRecord[]): Promise<{ lost: ActorId[] }> {
+    const alive = this.#isAlive(incarnation);
+    const lost = records.filter(({ actor, epoch }) => {
+      const record = this.#find(actor);
+      return !alive || record === undefined || !owns(record, { incarnation, epoch });
+    });
+    return { lost: lost.map((record) => record.actor) };
+  }
+
+  #find(actor: ActorId): ActorRecord | undefined {
+    const expiry = this.#expiries.get(actor);
+    if (expiry !== undefined && expiry <= this.#clock.now()) this.#forget(actor);
+    return this.#records.get(actor);
+  }
+
+  #expire(actor: ActorId, ms: number): void {
+    this.#expiries.delete(actor);
+    this.#expiries.set(actor, this.#clock.now() + ms);
+  }
+
+  #forget(actor: ActorId): void {
+    this.#expiries.delete(actor);
+    this.#records.delete(actor);
+  }
+
+  #sweep(): void {
+    const now = this.#clock.now();
+    let looked = 0;
+    for (const [actor, expiry] of this.#expiries) {
+      if (expiry <= now) this.#forget(actor);
+      looked += 1;
+      if (looked >= SWEEP) break;
+    }
+  }
+
+  #nextEpoch(): Epoch {
+    this.#epochs += 1;
+    return `${this.#generation}-${this.#epochs}` as Epoch;
+  }
+}
+
+function emptyRecord(epoch: Epoch): ActorRecord {
+  return { owner: null, epoch, version: 0, bytes: null, ended: false, answers: [], lastCommit: null };
+}
+
+function owns(record: ActorRecord, owner: Owner): boolean {
+  return record.owner === owner.incarnation && record.epoch === owner.epoch;
+}
+
+function answered(record: ActorRecord, operation: string): string | undefined {
+  return record.answers.find(([given]) => given === operation)?.[1];
+}
+
+function remember(record: ActorRecord, operation: string, answer: string): void {
+  record.answers.push([operation, answer]);
+  if (record.answers.length > REMEMBERED) record.answers.shift();
+}
+
+function stateOf(record: ActorRecord): StoredState | null {
+  return record.bytes === null ? null : { version: record.version, bytes: record.bytes.slice() };
+}

@@ -1,0 +1,580 @@
+/**
+ * A node, put together: the one place where every part meets.
+ *
+ * ## Start
+ * Coordinator → sockets (client endpoint, mesh) → membership → workers → open for clients. The sockets are bound before
+ * the node joins, because its record says where they are; until everything runs, `/ready` and `/mcp` answer 503.
+ *
+ * ## Shutdown
+ * Readiness false, no new actors → the client endpoint finishes its answers → actors are passivated, their state stays →
+ * workers end, upstream processes with them → membership is left → the mesh listener closes last, so that a refused
+ * connection to it always means that every actor of this incarnation has stopped.
+ *
+ * ## When the lease is lost
+ * Past its own deadline the node parks: the lease word runs out by itself and no turn starts. Declared dead, it drops its
+ * actors and goes on under a new incarnation. Where it cannot prove that a worker stopped it ends its upstream processes
+ * and this process, for a supervisor to start it again.
+ */
+import { readFileSync } from "node:fs";
+import { type LocalActor, type NodeActor, type NodeInternals, nodeActor } from "../actors/node/node.ts";
+import type { SessionDescription } from "../actors/session/contract.ts";
+import { SessionActor } from "../actors/session/session.ts";
+import { managementRoutes, type Readiness } from "../transports/http/management.ts";
+import { McpEndpoint } from "../transports/http/mcp_endpoint.ts";
+import { SitePolicy } from "../transports/http/origin.ts";
+import { type BoundAddress, HttpServer } from "../transports/http/server.ts";
+import { ActorSessionGateway } from "../transports/http/session_gateway.ts";
+import { SseStreams } from "../transports/http/sse.ts";
+import type { MeshPeer } from "../transports/mesh/options.ts";
+import { GuardProcess, GuardScope } from "../transports/upstream/guard.ts";
+import { type Clock, systemClock } from "./actor/clock.ts";
+import { encodeState } from "./actor/codec.ts";
+import type { ActorSystem, AnyActorDefinition, CallOptions, Ref, WorkerServices } from "./actor/define.ts";
+import { TroupeError } from "./actor/errors.ts";
+import { Host, type HostIo, type RunnableDefinition } from "./actor/host.ts";
+import { actorId, type Incarnation, keyOf, kindOf, type NodeId } from "./actor/ids.ts";
+import { IO_THREAD } from "./actor/message.ts";
+import { makeRef } from "./actor/ref.ts";
+import { type Config, type ConfigInput, resolveConfig } from "./config/config.ts";
+import { hostOf, isLoopback, portOf } from "./config/rules.ts";
+import { VERSION } from "./config/version.ts";
+import type { Coordinator, Member, NodeRecord } from "./coordinator/contract.ts";
+import { openCoordinator } from "./coordinator/open.ts";
+import { NodeManagement } from "./management.ts";
+import { actorSettingsOf, runtimeName, scopesOf } from "./node_settings.ts";
+import { createLogger, type Logger } from "./observe/log.ts";
+import { Metrics } from "./observe/metrics.ts";
+import { DirectoryClient } from "./placement/directory.ts";
+import { MembershipDriver } from "./placement/membership_driver.ts";
+import type { PeerEvents, Peers } from "./placement/peers.ts";
+import { type KindInfo, Router } from "./placement/router.ts";
+import { kindsOf, loadDefinitions } from "./worker/definitions.ts";
+import type { WorkerIo, WorkerSettings, WorkerThread } from "./worker/entry.ts";
+import { LeaseWord } from "./worker/lease_word.ts";
+import { WorkerPool } from "./worker/pool.ts";
+import { sibling } from "./worker/spawn.ts";
+
+/** A node that serves. */
+export interface RunningNode extends ActorSystem {
+  readonly nodeId: string;
+  /** `http://host:port` of the client endpoint. */
+  readonly url: string;
+  readonly mcpUrl: string;
+  readonly statusUrl: string;
+  /** Moves everything away and leaves the cluster; `closed` settles after it. */
+  drain(): Promise<void>;
+  /** Ends at once what `drain` would end gently; after a drain it does nothing. */
+  close(): Promise<void>;
+  /** Settles when the node has stopped, whatever the reason. */
+  readonly closed: Promise<void>;
+}
+
+export interface NodeOptions {
+  log?: Logger;
+}
+
+/** Longest time answers under way get in a shutdown, and then turns, milliseconds. */
+const DRAIN_ANSWERS_MS = 10_000;
+const DRAIN_TURNS_MS = 5_000;
+/** Exit code of a node that had to end its own process. */
+const EXIT_UNPROVEN = 70;
+/** Sessions asked for their description at once. */
+const DESCRIBE_AT_ONCE = 64;
+
+const BUILT_IN_ACTORS = ["../actors/session/session", "../actors/server/server"];
+
+/**
+ * Starts a node. Rejects with one readable sentence when the configuration cannot work, an address is in use, the
+ * coordinator cannot be reached, or a worker's module cannot be loaded; nothing is left running then.
+ */
+export async function startNode(input: ConfigInput = {}, options: NodeOptions = {}): Promise<RunningNode> {
+  const node = new Node(resolveConfig(input), options.log ?? createLogger());
+  try {
+    await node.start();
+  } catch (error) {
+    await node.close();
+    throw error;
+  }
+  return node;
+}
+
+class Node implements RunningNode {
+  readonly nodeId: NodeId;
+  readonly closed: Promise<void>;
+  readonly #config: Config;
+  readonly #log: Logger;
+  readonly #clock: Clock = systemClock();
+  readonly #metrics = new Metrics();
+  readonly #lease = new LeaseWord();
+  readonly #streams: SseStreams;
+  readonly #guard: GuardProcess;
+  readonly #guards = new Map<number, GuardScope>();
+  readonly #kinds = new Map<string, KindInfo>();
+  readonly #nodeActor: NodeActor;
+  readonly #modules: readonly string[];
+  readonly #resolveClosed: () => void;
+  #readiness: Readiness = { ready: false, reason: "the node is starting" };
+  #record: NodeRecord;
+  #incarnation = "" as Incarnation;
+  #lives = 0;
+  #address: BoundAddress | undefined;
+  #coordinator: Coordinator | undefined;
+  #membership: MembershipDriver | undefined;
+  #mesh: MeshHandle | undefined;
+  #directory: DirectoryClient | undefined;
+  #router: Router | undefined;
+  #host: Host | undefined;
+  #pool: WorkerPool<WorkerSettings, WorkerThread> | undefined;
+  #http: HttpServer | undefined;
+  #stopping: Promise<void> | undefined;
+
+  constructor(config: Config, log: Logger) {
+    this.nodeId = config.node.id as NodeId;
+    this.#config = config;
+    this.#log = log.with({ node: config.node.id });
+    this.#streams = new SseStreams({ clock: this.#clock });
+    this.#guard = new GuardProcess({ clock: this.#clock, log: this.#log });
+    this.#nodeActor = nodeActor(this.#internals());
+    this.#modules = [
+      ...BUILT_IN_ACTORS.map((name) => sibling(name, import.meta.url).href),
+      ...config.extensions.map((extension) => String(extension)),
+    ];
+    let resolveClosed = (): void => {};
+    this.closed = new Promise((resolve) => {
+      resolveClosed = resolve;
+    });
+    this.#resolveClosed = resolveClosed;
+    this.#record = {
+      id: this.nodeId,
+      url: "",
+      meshUrl: "",
+      pid: process.pid,
+      runtime: runtimeName(),
+      version: VERSION,
+      startedAt: this.#clock.wallNow(),
+      labels: config.node.labels,
+      kinds: [],
+      servers: Object.keys(config.mcpServers),
+      state: "joining",
+    };
+  }
+
+  get url(): string {
+    return this.#address?.url ?? "";
+  }
+  get mcpUrl(): string {
+    return `${this.url}/mcp`;
+  }
+  get statusUrl(): string {
+    return `${this.url}/api/cluster/status`;
+  }
+
+  async start(): Promise<void> {
+    const { cluster } = this.#config;
+    const coordinator = await openCoordinator(
+      cluster.kind === "redis" ? { ...cluster, kind: "redis", url: cluster.url ?? "" } : { kind: "single_node" },
+      { clock: this.#clock },
+    );
+    this.#coordinator = coordinator;
+    this.#metrics.gauge("troupe_coordinator_commands", "Commands sent to the coordinator's store", () =>
+      coordinator.commands(),
+    );
+    this.#address = await this.#listen();
+    this.#record = { ...this.#record, url: this.#address.url };
+    await this.#join(coordinator);
+    await this.#startActors(coordinator);
+    await this.#setState("active");
+    this.#readiness = { ready: true, reason: null };
+  }
+
+  actor<D extends AnyActorDefinition>(definition: D, key: string): Ref<D> {
+    return makeRef(this.#running(this.#host).calls, definition, key, null);
+  }
+
+  async create<State>(
+    definition: AnyActorDefinition,
+    key: string,
+    state: State,
+    _options?: CallOptions,
+  ): Promise<void> {
+    await this.#running(this.#router).create(actorId(definition.kind, key), encodeState(state));
+  }
+
+  drain(): Promise<void> {
+    this.#stopping ??= this.#stop(DRAIN_ANSWERS_MS, DRAIN_TURNS_MS);
+    return this.#stopping;
+  }
+
+  close(): Promise<void> {
+    this.#stopping ??= this.#stop(0, 0);
+    return this.#stopping;
+  }
+
+  // Sockets
+
+  async #listen(): Promise<BoundAddress> {
+    const { bind_address, allowed_origins, allowed_hosts, tls, max_body_bytes } = this.#config.gateway.server;
+    const host = hostOf(bind_address);
+    const mcp = new McpEndpoint({
+      gateway: new ActorSessionGateway(this, this.#clock, this.#log),
+      scopes: scopesOf(this.#config),
+      site: new SitePolicy({
+        allowedOrigins: allowed_origins,
+        allowedHosts: allowed_hosts,
+        loopback: isLoopback(host),
+      }),
+      streams: this.#streams,
+      clock: this.#clock,
+      log: this.#log,
+      bodyLimit: max_body_bytes,
+    });
+    const management = new NodeManagement({
+      nodeId: this.nodeId,
+      system: this,
+      nodeActor: this.#nodeActor,
+      coordinator: () => this.#running(this.#coordinator),
+      view: () => this.#running(this.#membership).view,
+      readiness: () => this.#currentReadiness(),
+      metrics: this.#metrics,
+    });
+    this.#http = new HttpServer({
+      routes: [...mcp.routes(), ...managementRoutes(management, this.#log)],
+      streams: this.#streams,
+      clock: this.#clock,
+      log: this.#log,
+      metrics: this.#metrics,
+    });
+    return this.#http.listen({
+      host,
+      port: portOf(bind_address),
+      tls: tls && { cert: readFileSync(tls.cert_path, "utf8"), key: readFileSync(tls.key_path, "utf8") },
+    });
+  }
+
+  /** The mesh of a node that has peers; loaded only then. */
+  async #listenMesh(coordinator: Coordinator): Promise<MeshHandle> {
+    const { mesh: settings, cluster } = this.#config;
+    if (cluster.kind === "single_node") return NO_MESH;
+    const { Mesh } = await import("../transports/mesh/mesh.ts");
+    const mesh = new Mesh({
+      self: { nodeId: this.nodeId, incarnation: this.#incarnation, generation: coordinator.generation },
+      clusterName: cluster.key_prefix,
+      bind: { host: hostOf(settings.bind_address), port: portOf(settings.bind_address) },
+      advertise: settings.advertise_address,
+      secret: settings.secret,
+      tls: settings.tls,
+      clock: this.#clock,
+      log: this.#log,
+      metrics: this.#metrics,
+      version: VERSION,
+      events: this.#peerEvents(),
+      isMember: (incarnation) => this.#memberAnswer(incarnation),
+      refresh: () => this.#membership?.refresh(),
+    });
+    const { advertised } = await mesh.listen();
+    this.#record = { ...this.#record, meshUrl: advertised };
+    return mesh;
+  }
+
+  #peerEvents(): PeerEvents {
+    return {
+      message: (from, message) => this.#router?.fromPeer(from, message),
+      linkUp: (peer) => this.#router?.peerUp(peer),
+      linkDown: (peer, loss) => {
+        if (loss === "declared-dead") this.#router?.peerDead(peer);
+        else this.#router?.peerDown(peer);
+        if (loss === "refused" && this.#config.mesh.direct) this.#membership?.onEvidence(peer);
+      },
+    };
+  }
+
+  #memberAnswer(incarnation: Incarnation): "alive" | "dead" | "unknown" {
+    const member = this.#member(({ incarnation: known }) => known === incarnation);
+    return member?.liveness ?? "unknown";
+  }
+
+  // Membership
+
+  async #join(coordinator: Coordinator): Promise<void> {
+    const { node_lease_ttl_ms, node_lease_renew_ms, node_lease_grace_ms } = this.#config.cluster;
+    this.#mesh = await this.#listenMesh(coordinator);
+    const membership = new MembershipDriver({
+      coordinator,
+      clock: this.#clock,
+      log: this.#log,
+      ttlMs: node_lease_ttl_ms,
+      renewMs: node_lease_renew_ms,
+      graceMs: node_lease_grace_ms,
+    });
+    this.#membership = membership;
+    membership.onLease((lease) => {
+      if (lease.kind === "held") {
+        this.#lease.write(lease.deadlineMs);
+        this.#guard.feed(lease.deadlineMs);
+      } else {
+        this.#lease.park();
+      }
+    });
+    membership.onRejoin((incarnation) => this.#rejoined(incarnation));
+    membership.onReset((incarnation) => this.#reassert(coordinator, incarnation));
+    this.#incarnation = await membership.join(this.#record);
+    this.#mesh.setSelf(this.#incarnation, coordinator.generation);
+    membership.onView(({ members }) => this.#mesh?.setPeers(peersOf(members)));
+    this.#mesh.setPeers(peersOf(membership.view.members));
+  }
+
+  /** The store came back empty or replaced: this node writes back what it owns. */
+  async #reassert(coordinator: Coordinator, incarnation: Incarnation): Promise<void> {
+    const workers = Array.from({ length: this.#pool?.size ?? 0 }, (_, index) => this.#pool?.control(index)?.held());
+    const held = [...(this.#host?.held() ?? []), ...(await Promise.all(workers)).flatMap((records) => records ?? [])];
+    const { lost } = await coordinator.directory.reassert(incarnation, held);
+    for (const actor of lost) this.#router?.lost(actor);
+    this.#log.warn("wrote back what this node owns after the store was reset", {
+      actors: held.length,
+      lost: lost.length,
+    });
+  }
+
+  #rejoined(incarnation: Incarnation): void {
+    this.#log.warn("joined again after a declared death", { was: this.#incarnation, incarnation });
+    this.#incarnation = incarnation;
+    this.#directory?.rename(incarnation);
+    this.#router?.rename(incarnation);
+    this.#mesh?.setSelf(incarnation, this.#running(this.#coordinator).generation);
+  }
+
+  async #setState(state: NodeRecord["state"]): Promise<void> {
+    this.#record = { ...this.#record, state, kinds: [...this.#kinds.keys()] };
+    await this.#membership?.update(this.#record);
+  }
+
+  #member(which: (member: Member) => boolean): Member | undefined {
+    return this.#membership?.view.members.find(which);
+  }
+
+  // Actors
+
+  async #startActors(coordinator: Coordinator): Promise<void> {
+    const membership = this.#running(this.#membership);
+    const { workers } = this.#config;
+    this.#kinds.set(this.#nodeActor.kind, { placement: "node", requireState: false, io: true });
+    const directory = new DirectoryClient(coordinator.directory, membership, this.#clock, this.#incarnation);
+    this.#directory = directory;
+    const router = new Router({
+      nodeId: this.nodeId,
+      incarnation: this.#incarnation,
+      clock: this.#clock,
+      kinds: this.#kinds,
+      directory,
+      peers: this.#running(this.#mesh),
+      incarnationOf: (id) => this.#member((member) => member.id === id && member.liveness === "alive")?.incarnation,
+      isDead: (incarnation) => membership.isDead(incarnation),
+      actorsOnIoThread: workers === 0,
+      log: this.#log,
+      metrics: this.#metrics,
+    });
+    this.#router = router;
+    const definitions = new Map<string, RunnableDefinition>([[this.#nodeActor.kind, this.#nodeActor]]);
+    if (workers === 0) {
+      const loaded = await loadDefinitions(this.#modules);
+      for (const [kind, definition] of loaded) definitions.set(kind, definition);
+      for (const { kind, ...info } of kindsOf(loaded)) this.#kinds.set(kind, { ...info, io: false });
+    }
+    const host = new Host({
+      incarnation: this.#incarnation,
+      thread: IO_THREAD,
+      clock: this.#clock,
+      definitions,
+      services: this.#services(),
+      io: this.#hostIo(),
+      send: (message) => router.fromThread(IO_THREAD, message),
+      leaseDeadline: () => this.#lease.read(),
+    });
+    this.#host = host;
+    router.addThread(IO_THREAD, { send: (message) => host.deliver(message) });
+    if (workers > 0) await this.#startWorkers(workers, router);
+  }
+
+  async #startWorkers(size: number, router: Router): Promise<void> {
+    const restarts = this.#metrics.counter("troupe_worker_exits_total", "Worker threads that ended while the node ran");
+    const pool = new WorkerPool<WorkerSettings, WorkerThread>({
+      entry: sibling("./worker/entry", import.meta.url),
+      size,
+      settings: () => ({
+        nodeId: this.nodeId,
+        incarnation: this.#incarnation,
+        life: ++this.#lives,
+        modules: this.#modules,
+        settings: actorSettingsOf(this.#config),
+      }),
+      io: (index) => this.#workerIo(index),
+      clock: this.#clock,
+      lease: this.#lease,
+      log: this.#log,
+      events: {
+        onReady: (index, port) => {
+          router.addThread(index + 1, port);
+          port.onmessage((message) => router.fromThread(index + 1, message));
+        },
+        onExit: (index, _code, reason) => {
+          restarts.add();
+          this.#guards.get(index)?.end();
+          router.threadDied(index + 1);
+          this.#log.warn("a worker ended", { worker: index, reason });
+        },
+        onUnproven: (_index, reason) => this.#die(reason),
+        onCircuitOpen: (index, reason) => this.#log.error("a worker keeps ending", { worker: index, reason }),
+      },
+    });
+    this.#pool = pool;
+    await pool.start();
+  }
+
+  #workerIo(index: number): WorkerIo {
+    const guard = new GuardScope(this.#guard);
+    this.#guards.set(index, guard);
+    const io = this.#hostIo();
+    return {
+      kinds: (kinds) => {
+        for (const { kind, ...info } of kinds) this.#kinds.set(kind, { ...info, io: false });
+      },
+      commit: (actor, epoch, version, bytes) => io.commit(actor, epoch, version, bytes),
+      end: (actor, epoch) => io.end(actor, epoch),
+      protect: (pid) => guard.protect(pid),
+      unprotect: (pid) => guard.release(pid),
+      counts: (counts) => this.#count(counts),
+      log: (level, message, fields) => this.#log[level](message, fields),
+    };
+  }
+
+  #hostIo(): HostIo {
+    return {
+      commit: async (actor, epoch, version, bytes) => {
+        const owner = this.#router?.owner(actor, epoch);
+        if (owner === undefined) return { outcome: "fenced" };
+        return this.#running(this.#directory).commit(actor, owner, version, bytes);
+      },
+      end: async (actor, epoch) => {
+        const owner = this.#router?.owner(actor, epoch);
+        return owner === undefined ? "fenced" : this.#running(this.#directory).end(actor, owner);
+      },
+    };
+  }
+
+  #services(): WorkerServices {
+    return {
+      nodeId: this.nodeId,
+      incarnation: this.#incarnation,
+      clock: this.#clock,
+      log: this.#log,
+      settings: this.#config.workers === 0 ? actorSettingsOf(this.#config) : {},
+      processGuard: this.#guard,
+      count: (name, by = 1) => this.#count({ [name]: by }),
+    };
+  }
+
+  #count(counts: Readonly<Record<string, number>>): void {
+    for (const [name, by] of Object.entries(counts)) this.#metrics.counter(name, COUNTED_BY_ACTORS).add(by);
+  }
+
+  #internals(): NodeInternals {
+    const actors = (kind: string | null, limit: number): LocalActor[] => {
+      const found: LocalActor[] = [];
+      for (const { id, epoch, thread } of this.#running(this.#router).actors()) {
+        if (kind !== null && kindOf(id) !== kind) continue;
+        if (found.push({ id, node: this.nodeId, thread, epoch }) >= limit) break;
+      }
+      return found;
+    };
+    return {
+      load: () => {
+        let sessions = 0;
+        let all = 0;
+        for (const { id } of this.#running(this.#router).actors()) {
+          all++;
+          if (kindOf(id) === SessionActor.kind) sessions++;
+        }
+        return { sessions, actors: all };
+      },
+      sessions: async (limit) => {
+        const ids = actors(SessionActor.kind, limit).map(({ id }) => keyOf(id));
+        const described: SessionDescription[] = [];
+        for (let start = 0; start < ids.length; start += DESCRIBE_AT_ONCE) {
+          const some = ids.slice(start, start + DESCRIBE_AT_ONCE);
+          const answers = await Promise.allSettled(some.map((id) => this.actor(SessionActor, id).describe()));
+          // One that ended meanwhile is no longer a session.
+          for (const answer of answers) if (answer.status === "fulfilled") described.push(answer.value);
+        }
+        return described;
+      },
+      actors,
+      drain: () => void this.drain().catch((error: unknown) => this.#log.error("the drain failed", { error })),
+    };
+  }
+
+  // Ends
+
+  #currentReadiness(): Readiness {
+    if (!this.#readiness.ready) return this.#readiness;
+    const health = this.#coordinator?.health() ?? { ok: true };
+    if (!health.ok) return { ready: false, reason: health.reason };
+    if (this.#clock.now() >= this.#lease.read()) return { ready: false, reason: "the node's lease has lapsed" };
+    return this.#readiness;
+  }
+
+  async #stop(answersMs: number, turnsMs: number): Promise<void> {
+    this.#readiness = { ready: false, reason: "the node is shutting down" };
+    const failed = (what: string) => (error: unknown) => this.#log.warn(`${what} failed during shutdown`, { error });
+    this.#router?.drain();
+    await this.#setState("draining").catch(failed("announcing the shutdown"));
+    await this.#http?.close({ graceMs: answersMs }).catch(failed("closing the client endpoint"));
+    await this.#router?.stopAll("drain", turnsMs).catch(failed("passivating actors"));
+    const unproven = await this.#pool?.close("drain");
+    await this.#guard.close();
+    if (unproven === undefined || unproven.unproven.length === 0) {
+      await this.#membership?.leave().catch(failed("leaving the membership"));
+    }
+    await this.#mesh?.close();
+    await this.#coordinator?.close().catch(failed("closing the coordinator"));
+    this.#resolveClosed();
+  }
+
+  /** A thread may still run and nobody can stop it: only the end of the process is proof. */
+  #die(reason: string): void {
+    this.#log.error("this node ends itself, because a worker cannot be proven to have stopped", { reason });
+    this.#lease.park();
+    void this.#guard.close().finally(() => process.exit(EXIT_UNPROVEN));
+  }
+
+  /** A part that exists while the node runs. */
+  #running<T>(part: T | undefined): T {
+    if (part !== undefined) return part;
+    throw new TroupeError("unavailable", `node ${this.nodeId} is not running: ${this.#readiness.reason ?? "stopped"}`, {
+      started: "no",
+      retryAfterMs: 1_000,
+    });
+  }
+}
+
+const COUNTED_BY_ACTORS = "Counted by actors; see the actor's own documentation";
+
+function peersOf(members: readonly Member[]): MeshPeer[] {
+  return members
+    .filter(({ liveness }) => liveness === "alive")
+    .map(({ id, incarnation, meshUrl }) => ({ nodeId: id, incarnation, meshUrl }));
+}
+
+/** The mesh as a node uses it. */
+interface MeshHandle extends Peers {
+  setPeers(members: readonly MeshPeer[]): void;
+  setSelf(incarnation: Incarnation, generation: Coordinator["generation"]): void;
+  close(): Promise<void>;
+}
+
+const NO_MESH: MeshHandle = {
+  send: () => "no-link",
+  connected: () => false,
+  setPeers() {},
+  setSelf() {},
+  async close() {},
+};

@@ -1,0 +1,358 @@
+/**
+ * The MCP endpoint of the legacy era over HTTP: `/mcp` for all upstreams, `/mcp/{server}` for one (MCP 2025-03-26,
+ * 2025-06-18, 2025-11-25, "Streamable HTTP").
+ *
+ * What is decided here needs only the request: who may speak (Host, Origin), what the body is, whether the headers fit.
+ * What needs the session is the session's: it may live on another node, and the edge keeps nothing about it between
+ * two requests. Every refusal is a JSON-RPC error that carries the request's id where it is known.
+ *
+ * A POST is handed over whole and answered as the session says. A client that disconnects cancels nothing; only
+ * `notifications/cancelled` does. A stream's reader is ended when its socket closes, and so says the *response*: a
+ * request closes as soon as its body was read.
+ *
+ * A stream that breaks because its session moves or its node died is opened again from the last event id the client was
+ * given, so most clients never notice. If that fails for a POST, its client gets an honest error as the last event.
+ */
+import type { EventsCall, PostAnswer } from "../../actors/session/contract.ts";
+import { errorText, RpcCode } from "../../actors/session/rpc.ts";
+import type { Clock } from "../../runtime/actor/clock.ts";
+import { TroupeError } from "../../runtime/actor/errors.ts";
+import type { Logger } from "../../runtime/observe/log.ts";
+import type { RpcId } from "../upstream/contract.ts";
+import { BodyBudget, readBody, refuseUpload } from "./body.ts";
+import { classify, type Refusal, refuseVersion, SERVER_ERROR, SESSION_NOT_FOUND } from "./classify.ts";
+import type { Exchange } from "./exchange.ts";
+import { describeFailure, mayComeBack } from "./failure.ts";
+import { accepts, isJson } from "./media.ts";
+import type { SitePolicy } from "./origin.ts";
+import { Principals } from "./principal.ts";
+import type { HttpRoute } from "./server.ts";
+import type { Scope, SessionGateway } from "./session_gateway.ts";
+import { isSessionId } from "./session_id.ts";
+import type { SseStream, SseStreams } from "./sse.ts";
+
+export interface McpEndpointOptions {
+  gateway: SessionGateway;
+  /** What `/mcp` (null) or `/mcp/{server}` shows; null when there is no such server. */
+  scopes: (server: string | null) => Scope | null;
+  site: SitePolicy;
+  streams: SseStreams;
+  clock: Clock;
+  log: Logger;
+  /** Largest body, bytes. Default 4 MiB. */
+  bodyLimit?: number;
+  /** What all bodies that wait for their answer may hold together, bytes. Default 256 MiB. */
+  bodyBudget?: number;
+}
+
+const METHODS = "GET, POST, DELETE, OPTIONS";
+/** Waits between attempts to open a broken stream again: longer together than it takes to declare a node dead. */
+const REOPEN_AFTER_MS = [50, 200, 500, 1_000, 2_000, 4_000, 4_000];
+const MAX_EVENT_ID_LENGTH = 256;
+
+export class McpEndpoint {
+  readonly #options: McpEndpointOptions;
+  readonly #bodyLimit: number;
+  readonly #budget: BodyBudget;
+  readonly #principals = new Principals();
+
+  constructor(options: McpEndpointOptions) {
+    this.#options = options;
+    this.#bodyLimit = options.bodyLimit ?? 4 * 1024 * 1024;
+    this.#budget = new BodyBudget(options.bodyBudget ?? 256 * 1024 * 1024);
+  }
+
+  routes(): HttpRoute[] {
+    const handle = (exchange: Exchange) => this.#handle(exchange);
+    return [
+      { name: "mcp", path: "/mcp", handle },
+      { name: "mcp", path: "/mcp/", handle },
+    ];
+  }
+
+  #handle(exchange: Exchange): void | Promise<void> {
+    const { req } = exchange;
+    const forbidden = this.#options.site.refusal(req.headers);
+    if (forbidden !== null) return this.#refuse(exchange, 403, forbidden);
+    if (req.headers.origin !== undefined) allowPage(exchange, req.headers.origin);
+    if (req.method === "OPTIONS") return preflight(exchange);
+    const server = serverOf(exchange.path);
+    const scope = server === undefined ? null : this.#options.scopes(server);
+    if (scope === null) {
+      return this.#refuse(exchange, 404, `Unknown server ${JSON.stringify(exchange.path.slice("/mcp/".length, 100))}`);
+    }
+    if (req.method === "POST") return this.#post(exchange, scope);
+    if (req.method === "GET") return this.#get(exchange);
+    if (req.method === "DELETE") return this.#delete(exchange);
+    return this.#refuse(exchange, 405, "Method not allowed", ["allow", METHODS]);
+  }
+
+  // POST
+
+  async #post(exchange: Exchange, scope: Scope): Promise<void> {
+    const { headers } = exchange.req;
+    if (!isJson(headers["content-type"])) {
+      return this.#refuse(exchange, 415, "Unsupported Media Type: Content-Type must be application/json");
+    }
+    if (headers["content-encoding"] !== undefined && headers["content-encoding"] !== "identity") {
+      return this.#refuse(exchange, 415, "Unsupported Media Type: a body must not be compressed");
+    }
+    if (!accepts(headers.accept, "application/json") || !accepts(headers.accept, "text/event-stream")) {
+      const message = "Not Acceptable: Accept must list both application/json and text/event-stream";
+      return this.#refuse(exchange, 406, message);
+    }
+    const body = await readBody(exchange.req, this.#bodyLimit, this.#budget);
+    switch (body.kind) {
+      case "text":
+        try {
+          return await this.#message(exchange, scope, body.text);
+        } finally {
+          this.#budget.give(body.bytes);
+        }
+      case "too-large": {
+        const message = `Payload Too Large: a body may have ${this.#bodyLimit} bytes`;
+        return refuseUpload(exchange, 413, errorText(null, { code: SERVER_ERROR, message }));
+      }
+      case "overloaded": {
+        const message = "too many request bodies are waiting on this node";
+        const failure = describeFailure(new TroupeError("overloaded", message, { started: "no" }), null);
+        return refuseUpload(exchange, failure.status, failure.body, failure.headers);
+      }
+      case "not-utf8":
+        return this.#refuse(exchange, 400, "Parse error: the body is not UTF-8", [], RpcCode.parse);
+      case "gone":
+        return;
+    }
+  }
+
+  async #message(exchange: Exchange, scope: Scope, text: string): Promise<void> {
+    let message: unknown;
+    try {
+      message = JSON.parse(text);
+    } catch {
+      return this.#refuse(exchange, 400, "Parse error: the body is not JSON", [], RpcCode.parse);
+    }
+    const { headers } = exchange.req;
+    const version = single(headers["mcp-protocol-version"]);
+    const classified = classify(message, version);
+    if (classified.kind === "refused") return exchange.json(classified.status, classified.body);
+
+    const { id } = classified;
+    const call = { principal: this.#principals.of(headers.authorization), version, text };
+    const named = single(headers["mcp-session-id"]);
+    try {
+      if (named === null && classified.kind === "initialize") {
+        const { sessionId, answer } = await this.#options.gateway.open({ ...call, scope, message });
+        const sessionHeader = sessionId === null ? NO_HEADERS : ["mcp-session-id", sessionId];
+        return await this.#answer(exchange, answer, sessionId ?? "", { ...call, id }, sessionHeader);
+      }
+      const sessionId = sessionIdOf(named, id);
+      if (typeof sessionId !== "string") return exchange.json(sessionId.status, sessionId.body);
+      const answer = await this.#options.gateway.post(sessionId, call);
+      return await this.#answer(exchange, answer, sessionId, { ...call, id }, NO_HEADERS);
+    } catch (error) {
+      this.#fail(exchange, error, id);
+    }
+  }
+
+  #answer(
+    exchange: Exchange,
+    answer: PostAnswer,
+    sessionId: string,
+    call: { principal: string; version: string | null; id: RpcId | null },
+    headers: readonly string[],
+  ): void | Promise<void> {
+    switch (answer.kind) {
+      case "json":
+        return exchange.json(200, answer.body, headers);
+      case "accepted":
+        return exchange.empty(202, headers);
+      case "refused":
+        return exchange.json(answer.status, answer.body, answer.status === 429 ? RETRY_AFTER : headers);
+      case "stream": {
+        const { principal, version, id } = call;
+        return this.#relay(
+          exchange,
+          sessionId,
+          { principal, version, stream: answer.stream, lastEventId: null },
+          id,
+          headers,
+        );
+      }
+    }
+  }
+
+  // GET and DELETE
+
+  #get(exchange: Exchange): void | Promise<void> {
+    const { headers } = exchange.req;
+    if (!accepts(headers.accept, "text/event-stream")) {
+      return this.#refuse(exchange, 406, "Not Acceptable: Accept must list text/event-stream");
+    }
+    const version = single(headers["mcp-protocol-version"]);
+    const refused = refuseVersion(version, null);
+    if (refused !== null) return exchange.json(refused.status, refused.body);
+    const sessionId = sessionIdOf(single(headers["mcp-session-id"]), null);
+    if (typeof sessionId !== "string") return exchange.json(sessionId.status, sessionId.body);
+    const lastEventId = single(headers["last-event-id"]);
+    if (lastEventId !== null && lastEventId.length > MAX_EVENT_ID_LENGTH) {
+      return this.#refuse(exchange, 400, "Bad Request: Last-Event-ID is not an id of this server");
+    }
+    const principal = this.#principals.of(headers.authorization);
+    return this.#relay(exchange, sessionId, { principal, version, stream: null, lastEventId }, null, NO_HEADERS);
+  }
+
+  async #delete(exchange: Exchange): Promise<void> {
+    const { headers } = exchange.req;
+    const refused = refuseVersion(single(headers["mcp-protocol-version"]), null);
+    if (refused !== null) return exchange.json(refused.status, refused.body);
+    const sessionId = sessionIdOf(single(headers["mcp-session-id"]), null);
+    if (typeof sessionId !== "string") return exchange.json(sessionId.status, sessionId.body);
+    try {
+      await this.#options.gateway.terminate(sessionId, this.#principals.of(headers.authorization));
+      exchange.empty(200);
+    } catch (error) {
+      this.#fail(exchange, error, null);
+    }
+  }
+
+  // Streams
+
+  /** Carries events to the client until they end or the client is gone. `id` is the request a POST's stream answers. */
+  async #relay(
+    exchange: Exchange,
+    sessionId: string,
+    call: EventsCall,
+    id: RpcId | null,
+    headers: readonly string[],
+  ): Promise<void> {
+    const { gateway, streams, clock } = this.#options;
+    const { res } = exchange;
+    if (exchange.answered) return;
+    if (streams.full) {
+      const message = `${streams.size} event streams are open on this node`;
+      return this.#fail(exchange, new TroupeError("overloaded", message, { started: "no" }), id);
+    }
+    const isAnswer = call.stream !== null;
+    let from = call;
+    let stream: SseStream | undefined;
+    let attempt = 0;
+    while (!res.destroyed) {
+      const events = gateway.events(sessionId, from)[Symbol.asyncIterator]();
+      const stop = (): void => void events.return?.().catch(ignore);
+      res.on("close", stop);
+      try {
+        for (;;) {
+          const { done, value } = await events.next();
+          if (res.destroyed) return;
+          stream ??= streams.start(exchange, isAnswer, headers);
+          if (done) return stream.end();
+          if (value.id !== undefined) from = { ...call, stream: null, lastEventId: value.id };
+          if (value.opened === undefined) attempt = 0;
+          if (!(await stream.write(value))) return stop();
+        }
+      } catch (error) {
+        const waitMs = REOPEN_AFTER_MS[attempt++];
+        const worthIt = mayComeBack(error) && (isAnswer || stream !== undefined);
+        if (res.destroyed) return;
+        if (!worthIt || waitMs === undefined) return await this.#broken(exchange, stream, isAnswer, error, id);
+        await new Promise<void>((resolve) => clock.after(waitMs, resolve));
+      } finally {
+        res.off("close", stop);
+      }
+    }
+  }
+
+  /** A stream cannot go on: an error as the answer, or as the last event of one that was begun. */
+  async #broken(
+    exchange: Exchange,
+    stream: SseStream | undefined,
+    isAnswer: boolean,
+    error: unknown,
+    id: RpcId | null,
+  ): Promise<void> {
+    if (stream === undefined) return this.#fail(exchange, error, id);
+    if (isAnswer && id !== null) await stream.write({ data: describeFailure(error, id).body });
+    stream.end(REOPEN_AFTER_MS[0]);
+  }
+
+  // Refusals
+
+  #fail(exchange: Exchange, error: unknown, id: RpcId | null): void {
+    const failure = describeFailure(error, id);
+    if (failure.status === 500) this.#options.log.error("a request failed", { path: exchange.path, error });
+    exchange.json(failure.status, failure.body, failure.headers);
+  }
+
+  #refuse(
+    exchange: Exchange,
+    status: number,
+    message: string,
+    headers: readonly string[] = NO_HEADERS,
+    code = SERVER_ERROR,
+  ): void {
+    const body = errorText(null, { code, message });
+    // A body nobody will read is skipped by node:http; an overlong one ends the connection instead.
+    if (Number(exchange.req.headers["content-length"] ?? 0) > this.#bodyLimit) {
+      refuseUpload(exchange, status, body, headers);
+    } else {
+      exchange.json(status, body, headers);
+    }
+  }
+}
+
+const NO_HEADERS: readonly string[] = [];
+const RETRY_AFTER: readonly string[] = ["retry-after", "1"];
+
+function ignore(): void {}
+
+/** A header that must come once. Twice, node:http joins it to a value that no rule accepts. */
+function single(header: string | string[] | undefined): string | null {
+  if (header === undefined) return null;
+  return typeof header === "string" ? header : header.join(", ");
+}
+
+/** The server a path names, null for the endpoint over all, undefined for a name that cannot be read. */
+function serverOf(path: string): string | null | undefined {
+  const name = path.slice("/mcp/".length);
+  if (name === "") return null;
+  try {
+    return decodeURIComponent(name);
+  } catch {
+    return undefined;
+  }
+}
+
+/** A session id that may be one of ours, or why the request is refused. */
+function sessionIdOf(header: string | null, id: RpcId | null): string | Refusal {
+  if (header === null) {
+    const message = "Bad Request: the Mcp-Session-Id header is required";
+    return { kind: "refused", status: 400, body: errorText(id, { code: SERVER_ERROR, message }) };
+  }
+  if (isSessionId(header)) return header;
+  const data = { code: "not_found", started: "no", retryable: false };
+  const error = { code: SESSION_NOT_FOUND, message: "Session not found", data };
+  return { kind: "refused", status: 404, body: errorText(id, error) };
+}
+
+// Pages of allowed origins (CORS)
+
+function allowPage(exchange: Exchange, origin: string): void {
+  exchange.res.setHeader("access-control-allow-origin", origin);
+  exchange.res.setHeader("access-control-expose-headers", "Mcp-Session-Id, MCP-Protocol-Version, Retry-After");
+  exchange.res.setHeader("vary", "Origin");
+}
+
+const PREFLIGHT_HEADERS: readonly string[] = [
+  "access-control-allow-methods",
+  "GET, POST, DELETE",
+  "access-control-allow-headers",
+  "Accept, Authorization, Content-Type, Last-Event-ID, Mcp-Session-Id, MCP-Protocol-Version, Mcp-Method, Mcp-Name",
+  "access-control-max-age",
+  "600",
+];
+
+function preflight(exchange: Exchange): void {
+  const page = exchange.req.headers.origin !== undefined;
+  exchange.empty(204, page ? PREFLIGHT_HEADERS : ["allow", METHODS]);
+}

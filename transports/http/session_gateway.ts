@@ -1,0 +1,97 @@
+/**
+ * From the HTTP edge to session actors, wherever they live.
+ *
+ * Opening a session is one step before anything else happens: owner and state are stored, then the session answers the
+ * `initialize` itself, then its id leaves the node. If that answer is an error the session is ended again and the client
+ * never sees an id. When storing has an unknown outcome the client gets 503 and no id; what may have been stored is
+ * nobody's, and ends by the session's idle time.
+ */
+import type { EventsCall, PostAnswer, PostCall, Principal, SessionEvent } from "../../actors/session/contract.ts";
+import { openSession } from "../../actors/session/open.ts";
+import { SessionActor } from "../../actors/session/session.ts";
+import type { Clock } from "../../runtime/actor/clock.ts";
+import type { ActorSystem } from "../../runtime/actor/define.ts";
+import type { Logger } from "../../runtime/observe/log.ts";
+import { newSessionId } from "./session_id.ts";
+
+/** What an endpoint shows. */
+export interface Scope {
+  /** Upstream names, in order. */
+  upstreams: readonly string[];
+  /** Whether names carry the upstream's prefix. */
+  prefixed: boolean;
+}
+
+export interface OpenRequest extends PostCall {
+  scope: Scope;
+  /** `text`, parsed: an `initialize` request. */
+  message: unknown;
+}
+
+/** The sessions of the cluster, as the edge sees them. Failures are `TroupeError`s. */
+export interface SessionGateway {
+  /** Starts a session. Without a `sessionId` there is none, and `answer` says why. */
+  open(request: OpenRequest): Promise<{ sessionId: string | null; answer: PostAnswer }>;
+  /** A body for a session. A client that goes away does not cancel it: in the legacy era a disconnect means nothing. */
+  post(sessionId: string, call: PostCall): Promise<PostAnswer>;
+  /** Events of one stream. The iterator's `return` ends it at once, also while a `next` waits. */
+  events(sessionId: string, call: EventsCall): AsyncIterable<SessionEvent>;
+  /** Ends a session for good. */
+  terminate(sessionId: string, principal: Principal): Promise<void>;
+}
+
+export class ActorSessionGateway implements SessionGateway {
+  readonly #system: ActorSystem;
+  readonly #clock: Clock;
+  readonly #log: Logger;
+
+  constructor(system: ActorSystem, clock: Clock, log: Logger) {
+    this.#system = system;
+    this.#clock = clock;
+    this.#log = log;
+  }
+
+  async open(request: OpenRequest): Promise<{ sessionId: string | null; answer: PostAnswer }> {
+    const { principal, version, text, scope, message } = request;
+    const opening = openSession(message, { principal, ...scope, now: this.#clock.wallNow() });
+    if (opening.kind === "refused") return { sessionId: null, answer: opening };
+
+    const sessionId = newSessionId();
+    await this.#system.create(SessionActor, sessionId, opening.state);
+    try {
+      const answer = await this.post(sessionId, { principal, version, text });
+      if (!isError(answer)) return { sessionId, answer };
+      this.#abandon(sessionId, principal);
+      return { sessionId: null, answer };
+    } catch (error) {
+      this.#abandon(sessionId, principal);
+      throw error;
+    }
+  }
+
+  post(sessionId: string, call: PostCall): Promise<PostAnswer> {
+    return this.#system.actor(SessionActor, sessionId).post(call);
+  }
+
+  events(sessionId: string, call: EventsCall): AsyncIterable<SessionEvent> {
+    return this.#system.actor(SessionActor, sessionId).events(call);
+  }
+
+  terminate(sessionId: string, principal: Principal): Promise<void> {
+    return this.#system.actor(SessionActor, sessionId).terminate(principal);
+  }
+
+  /** Ends a session that no client knows of. If that fails its idle time ends it. */
+  #abandon(sessionId: string, principal: Principal): void {
+    this.terminate(sessionId, principal).catch((error: unknown) => {
+      this.#log.debug("a session that failed to open will end when idle", { error });
+    });
+  }
+}
+
+/** Whether an `initialize` was answered with an error. */
+function isError(answer: PostAnswer): boolean {
+  if (answer.kind === "refused") return true;
+  // An answer to one request is one object, and its members have a fixed order only where we wrote it.
+  return answer.kind === "json" && Object.hasOwn(JSON.parse(answer.body) as object, "error");
+}

@@ -1,0 +1,22 @@
+/** Opens the channel of an upstream, by its kind of transport. HTTP and modules cost nothing until one is used. */
+import type { WorkerServices } from "../../runtime/actor/define.ts";
+import type { Channel, UpstreamConfig } from "./contract.ts";
+import { HttpChannel } from "./http.ts";
+import { ModuleChannel } from "./module.ts";
+import { StdioChannel } from "./stdio.ts";
+
+/**
+ * Returns at once; messages sent before the connection is up wait in order, and a failure arrives as `onclose`. Set
+ * `onmessage` and `onclose` in the same turn. Throws when the operating system refuses a child process outright.
+ */
+export function openChannel(config: UpstreamConfig, services: WorkerServices): Channel {
+  const { transport } = config;
+  switch (transport.kind) {
+    case "stdio":
+      return new StdioChannel(config.name, transport, services);
+    case "http":
+      return new HttpChannel(transport, services);
+    case "module":
+      return new ModuleChannel(transport.module, services);
+  }
+}
