@@ -239,6 +239,7 @@ class Node implements RunningNode {
     });
     this.#http = new HttpServer({
       routes: [...mcp.routes(), ...managementRoutes(management, this.#log)],
+      nodeId: this.nodeId,
       streams: this.#streams,
       clock: this.#clock,
       log: this.#log,

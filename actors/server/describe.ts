@@ -5,12 +5,12 @@ import { Remembered } from "./catalogue.ts";
 import { ServerActor, serverKey } from "./server.ts";
 
 const WORKER_TTL_MS = 60_000;
-/** Bounded by the number of configured upstreams: unknown ones are not remembered. */
+/** Bounded by the number of upstreams that sessions name, which are configured ones. */
 const known = new WeakMap<WorkerServices, Map<string, Remembered<Catalogue>>>();
 
 /**
  * What upstream `name` offers on this node. Rejects with `TroupeError`: `unavailable` when it cannot be started,
- * `activation_failed` when it is not configured.
+ * `not_found` when it is not configured.
  */
 export function describeUpstream(ctx: ActivationContext<unknown>, name: string): Promise<Catalogue> {
   const { worker } = ctx;

@@ -6,7 +6,7 @@
  * they end with their holder, however that ends. Should this actor's own worker die, its shared connection dies with it;
  * connections of sessions on other workers live on and are not counted again.
  */
-import { concurrent, defineActor } from "../../runtime/actor/define.ts";
+import { concurrent, defineActor, type WorkerServices } from "../../runtime/actor/define.ts";
 import { TroupeError } from "../../runtime/actor/errors.ts";
 import type { Catalogue, UpstreamConfig } from "../../transports/upstream/contract.ts";
 import type { Answer, ReplicaStats, SharedEvent } from "./events.ts";
@@ -29,15 +29,11 @@ export const ServerActor = defineActor({
   mode: concurrent(8_192),
   instance: (): Slot => ({ replica: undefined }),
   onActivate(ctx) {
-    const name = ctx.key.slice(0, ctx.key.lastIndexOf("@"));
+    const name = nameOf(ctx.key);
     const upstreams = (ctx.worker.settings.upstreams ?? []) as readonly UpstreamConfig[];
     const config = upstreams.find((upstream) => upstream.name === name);
-    if (config === undefined) {
-      throw new TroupeError("not_found", `upstream "${name}" is not configured on node ${ctx.worker.nodeId}`, {
-        started: "no",
-      });
-    }
-    ctx.instance.replica = new Replica(config, ctx.epoch, ctx.worker);
+    // Not configured: methods say so, which is a better answer than an activation that failed.
+    if (config !== undefined) ctx.instance.replica = new Replica(config, ctx.epoch, ctx.worker);
   },
   async onDeactivate(ctx, reason) {
     await ctx.instance.replica?.close(reason === "passivate" || reason === "failed" ? "ended" : reason);
@@ -100,13 +96,20 @@ export const ServerActor = defineActor({
   },
 });
 
-function replicaOf(ctx: { instance: Slot; key: string }): Replica {
-  const { replica } = ctx.instance;
-  if (replica === undefined) throw new TroupeError("activation_failed", `server/${ctx.key} was not activated`);
-  return replica;
+type ServerContext = { instance: Slot; key: string; worker: WorkerServices };
+
+function nameOf(key: string): string {
+  return key.slice(0, key.lastIndexOf("@"));
 }
 
-function sharedOf(ctx: { instance: Slot; key: string }): SharedUpstream {
+function replicaOf(ctx: ServerContext): Replica {
+  const { replica } = ctx.instance;
+  if (replica !== undefined) return replica;
+  const message = `upstream "${nameOf(ctx.key)}" is not configured on node ${ctx.worker.nodeId}`;
+  throw new TroupeError("not_found", message, { started: "no" });
+}
+
+function sharedOf(ctx: ServerContext): SharedUpstream {
   const { shared, config } = replicaOf(ctx);
   if (shared !== undefined) return shared;
   throw new TroupeError(

@@ -17,9 +17,9 @@ import {
   type UpstreamConfig,
   type UpstreamOwner,
 } from "../../transports/upstream/contract.ts";
+import { errorObjectOf } from "../../transports/upstream/json_rpc.ts";
 import type { Answer, SharedEvent } from "./events.ts";
 import { ServerActor, serverKey } from "./server.ts";
-import { errorObject } from "./shared_upstream.ts";
 
 type Params = Record<string, unknown> | undefined;
 
@@ -207,10 +207,7 @@ export class SharedUpstreamClient implements UpstreamClient {
     };
     this.#deps.owner.onRequest(this.name, method, params, related, controller.signal).then(
       (result) => respond({ result: result ?? {} }),
-      (error) => {
-        if (error instanceof RpcError) return respond({ error: errorObject(error) });
-        respond({ error: { code: -32603, message: error instanceof Error ? error.message : String(error) } });
-      },
+      (error) => respond({ error: errorObjectOf(error) }),
     );
   }
 

@@ -23,11 +23,11 @@ import {
   type ChannelClosed,
   type InitializeResult,
   RpcError,
-  type RpcErrorObject,
   type UpstreamClient,
   type UpstreamConfig,
   type UpstreamOwner,
 } from "../../transports/upstream/contract.ts";
+import { errorObjectOf } from "../../transports/upstream/json_rpc.ts";
 import type { Answer, SharedEvent } from "./events.ts";
 import { gatewayHandshake } from "./handshake.ts";
 import { mostVerbose, wants } from "./log_levels.ts";
@@ -284,7 +284,7 @@ export class SharedUpstream implements UpstreamOwner {
       return { result: await this.#client.request(method, params, { related: number, progress }) };
     } catch (error) {
       if (!(error instanceof RpcError)) throw error;
-      return { error: errorObject(error) };
+      return { error: errorObjectOf(error) };
     }
   }
 
@@ -417,10 +417,6 @@ function onlyKey(map: ReadonlyMap<number, unknown>): number | undefined {
 
 function refusal(message: string): RpcError {
   return new RpcError({ code: -32000, message });
-}
-
-export function errorObject({ code, message, data }: RpcError): RpcErrorObject {
-  return data === undefined ? { code, message } : { code, message, data };
 }
 
 function reasonOf(signal: AbortSignal): string {

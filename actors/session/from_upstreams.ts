@@ -154,7 +154,9 @@ export class FromUpstreams implements UpstreamOwner {
   /** Whether the client subscribed to `uri` or to what contains it ("might be a sub-resource", MCP, Resources). */
   #subscribed(uri: unknown): boolean {
     if (typeof uri !== "string") return false;
-    return this.#parts().ctx.state.subscriptions.some(
+    const { ctx, subscribing } = this.#parts();
+    if (subscribing?.has(uri) === true) return true;
+    return ctx.state.subscriptions.some(
       (known) => uri === known || (uri.startsWith(known) && (known.endsWith("/") || uri[known.length] === "/")),
     );
   }

@@ -91,7 +91,13 @@ export class LiveSession implements SweptSession {
 
   expire(): void {
     const { ctx } = this.#parts;
-    ctx.end().catch((error) => ctx.worker.log.warn("an idle session could not be ended", { session: ctx.key, error }));
+    this.end().catch((error) => ctx.worker.log.warn("an idle session could not be ended", { session: ctx.key, error }));
+  }
+
+  /** Ends the session for good. What waits fails as soon as that is stored, not when the activation stops. */
+  async end(): Promise<void> {
+    await this.#parts.ctx.end();
+    await this.close("ended");
   }
 
   /** Stops everything of this activation. `reason` decides whether upstreams see an end or only a silence. */

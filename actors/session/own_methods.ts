@@ -55,20 +55,21 @@ export async function subscribe(parts: SessionParts, call: ClientCall, params: P
   const { subscriptions } = parts.ctx.state;
   const uri = params?.uri;
   if (typeof uri !== "string") throw invalidParams('"uri" must be a string');
-  const isNew = !subscriptions.includes(uri);
-  if (isNew && subscriptions.length >= parts.settings.maxSubscriptions) {
+  if (!subscriptions.includes(uri) && subscriptions.length >= parts.settings.maxSubscriptions) {
     const message = `a session has at most ${parts.settings.maxSubscriptions} subscriptions`;
     throw new RpcError({ code: RpcCode.overloaded, message });
   }
-  // Before the upstream knows: its first update may overtake its answer.
-  if (isNew) subscriptions.push(uri);
+  parts.subscribing ??= new Set();
+  parts.subscribing.add(uri);
   try {
     const result = await parts.needRouter().route(call, call.method, params);
-    if (isNew) await parts.ctx.commit();
+    if (!subscriptions.includes(uri)) {
+      subscriptions.push(uri);
+      await parts.ctx.commit();
+    }
     return result;
-  } catch (error) {
-    if (isNew) removeFrom(subscriptions, uri);
-    throw error;
+  } finally {
+    parts.subscribing.delete(uri);
   }
 }
 

@@ -28,6 +28,8 @@ export class SessionParts {
   streams: Streams | undefined;
   upstreams: SessionUpstreams | undefined;
   router: Router | undefined;
+  /** URIs whose subscription is under way: an update may overtake the upstream's answer. */
+  subscribing: Set<string> | undefined;
   readonly #access: UpstreamAccess;
   readonly #owner: UpstreamOwner;
 

@@ -55,8 +55,7 @@ export function defineSession(access: UpstreamAccess) {
 
       /** DELETE: ends the session for good; when it resolves, its id is unknown everywhere. */
       async terminate(ctx, principal: Principal): Promise<void> {
-        live(ctx, principal);
-        await ctx.end();
+        await live(ctx, principal).end();
       },
 
       /** For the management API. */

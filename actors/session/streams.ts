@@ -30,8 +30,8 @@ import type { EventLogBounds } from "./settings.ts";
 const EPHEMERAL_READ = { messages: 256, bytes: 256 * 1024 };
 const EPHEMERAL_UNREAD = { messages: 64, bytes: 64 * 1024 };
 const MAX_STREAMS = 1_024;
-/** An ended stream that nobody ever opened is kept this long, milliseconds. */
-const UNOPENED_MS = 60_000;
+/** An ended stream of which nothing durable is left is kept this long for somebody to read it, milliseconds. */
+const UNREAD_MS = 60_000;
 /** Longest time an upstream is held back for a slow reader, milliseconds. */
 const CATCH_UP_MS = 2_000;
 const STALLED_FACTOR = 4;
@@ -281,7 +281,10 @@ export class Streams {
     const now = this.#options.clock.now();
     this.#trim(now);
     for (const stream of [...this.#streams.values()]) {
-      if (!stream.opened && stream.ended && now - stream.endedAt > UNOPENED_MS) stream.opened = true;
+      if (stream.ended && now - stream.endedAt > UNREAD_MS) {
+        stream.opened = true;
+        if (stream.reader === undefined && stream.logged === 0) stream.pending = [];
+      }
       this.#collect(stream);
     }
     return this.#streams.size === 0;

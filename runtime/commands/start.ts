@@ -68,10 +68,9 @@ async function serve(flags: ConfigFlags & { hints?: boolean }): Promise<never> {
     `Troupe ${VERSION} serves MCP at ${node.mcpUrl} (node ${node.nodeId}, ${config.cluster.kind}, ${servers} MCP server${servers === 1 ? "" : "s"})\n`,
   );
   if (flags.hints) process.stdout.write(hints(node));
-  const why = await Promise.race([stop.then(() => "stop" as const), node.closed.then(() => "closed" as const)]);
-  if (why === "closed") throw new Error("the node stopped by itself; see the log above");
+  // `closed` without a signal: somebody drained this node through the management API.
+  await Promise.race([stop, node.closed]);
   await node.drain();
-  await node.close();
   return exit(0);
 }
 

@@ -27,8 +27,9 @@
  *
  * ## Failure cases
  * - *An observer that did not observe* (it was frozen or suspended, the store was down or hung for it): a counter that
- *   nobody could see says nothing. After more than `GAP_RENEWALS` renewals without an answer every timer starts afresh
- *   with the next answer, so nothing is declared for TTL + grace after an outage; during it nothing is either.
+ *   nobody could see says nothing. When more than `GAP_RENEWALS` renewal intervals lie between asking for one answered
+ *   observation and the next answer, every timer starts afresh with it, so nothing is declared for TTL + grace after an
+ *   outage; during it nothing is either.
  * - *A store that was reset*: the same, and the driver has the node re-assert itself.
  * - *An owner that was cut off, frozen or suspended*: it parks by itself when its lease runs out. An acknowledged
  *   renewal revives it. If it was declared dead, its renewals say so: it is lost, drops its actors, and joins again
@@ -148,8 +149,8 @@ export class Membership {
   #renewals: number[] = [];
   #nextObserve = 0;
   #observing = false;
-  /** When the store last answered an observation. */
-  #answered = Number.NEGATIVE_INFINITY;
+  /** When the last observation that was answered had been asked for: what it showed is no older than that. */
+  #lookedAt = Number.NEGATIVE_INFINITY;
   #watched = new Map<Incarnation, Watched>();
   /** Incarnations with evidence against them, and the tries that are left. */
   #suspects = new Map<Incarnation, number>();
@@ -280,7 +281,7 @@ export class Membership {
     // The machine slept (or somebody set the clock, which costs one renewal).
     this.#hidden += hidden;
     this.#nextRenew = at.now;
-    this.#answered = Number.NEGATIVE_INFINITY;
+    this.#lookedAt = Number.NEGATIVE_INFINITY;
     if (this.#lease.kind === "held") this.#setLease({ kind: "held", deadlineMs: this.#leaseEnd - this.#hidden });
   }
 
@@ -346,8 +347,8 @@ export class Membership {
 
   #observed({ askedAt, asked, counters }: Extract<MembershipEvent, { type: "observed" }>, now: number): void {
     this.#observing = false;
-    if (now - this.#answered > this.#gapMs && !this.#without.has("observation-gaps")) this.#watched.clear();
-    this.#answered = now;
+    if (now - this.#lookedAt > this.#gapMs && !this.#without.has("observation-gaps")) this.#watched.clear();
+    this.#lookedAt = askedAt;
     const seenAt = this.#without.has("stamp-when-seen") ? askedAt : now;
     for (const incarnation of asked) {
       const heartbeat = counters.get(incarnation);
@@ -371,7 +372,7 @@ export class Membership {
 
   #declareSilent(now: number): void {
     // Without a recent answer there may be changes that could not be seen.
-    if (now - this.#answered > this.#gapMs && !this.#without.has("observation-gaps")) return;
+    if (now - this.#lookedAt > this.#gapMs && !this.#without.has("observation-gaps")) return;
     for (const [incarnation, { since }] of this.#watched) {
       if (now - since >= this.ttlMs + this.graceMs) this.#declare(incarnation, "silence", now);
     }

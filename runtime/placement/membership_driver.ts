@@ -159,12 +159,12 @@ export class MembershipDriver {
   async leave(): Promise<void> {
     const { incarnation } = this;
     this.close();
-    await this.#rejoining?.catch(() => {});
+    if (this.#rejoining !== undefined) await this.#timed(this.#rejoining).catch(() => {});
     const last = this.incarnation ?? incarnation;
     this.#run({ type: "left" });
     if (last === undefined) return;
     try {
-      await this.#coordinator.membership.leave(last);
+      await this.#timed(this.#coordinator.membership.leave(last));
     } catch (error) {
       this.#log.warn("could not leave the membership; the other nodes will declare this one dead", { error });
     }
@@ -251,7 +251,7 @@ export class MembershipDriver {
 
   #failed(error: unknown, event: MembershipEvent): void {
     if (this.#closed) return;
-    if (!this.#failing) this.#log.warn("the coordinator's store does not answer", { error });
+    if (!this.#failing) this.#log.warn("a call to the coordinator's store failed", { error });
     this.#failing = true;
     this.#handle(event);
     if (TroupeError.is(error, "store_reset")) void this.#reassert();
@@ -306,11 +306,12 @@ export class MembershipDriver {
       if (liveness === "alive") alive.add(incarnation);
       else this.#dead.add(incarnation);
     }
-    if (view.generation === this.view.generation && view.view > this.view.view) {
+    const reset = view.generation !== this.view.generation;
+    if (!reset && view.view > this.view.view) {
       for (const { incarnation } of this.view.members) if (!alive.has(incarnation)) this.#dead.add(incarnation);
     }
-    // After a store reset somebody may be alive again whose declaration was lost.
-    for (const incarnation of alive) if (view.view > this.view.view) this.#dead.delete(incarnation);
+    // A declaration may have been lost with the store's data; its incarnation came back then.
+    if (reset) for (const incarnation of alive) this.#dead.delete(incarnation);
     for (const oldest of this.#dead) {
       if (this.#dead.size <= MAX_REMEMBERED_DEAD) break;
       this.#dead.delete(oldest);
@@ -341,20 +342,28 @@ export class MembershipDriver {
   async #joinStore(until: number): Promise<Incarnation> {
     const operation = randomUUID();
     const sentAt = this.#core.stamp(this.#instant());
-    const again = this.#record?.id !== undefined && this.incarnation !== undefined;
+    const again = this.incarnation !== undefined;
     for (let delayMs = JOIN_RETRY_MS; ; delayMs = Math.min(JOIN_RETRY_MOST_MS, 2 * delayMs)) {
       if (this.#record === undefined) throw new Error("join() comes first");
       try {
         const { incarnation } = await this.#timed(this.#coordinator.membership.join(this.#record, operation));
-        if (again) for (const listener of this.#rejoinListeners) await listener(incarnation);
+        if (again) await this.#tellRejoined(incarnation);
         this.#run({ type: "joined", incarnation, sentAt });
         return incarnation;
       } catch (error) {
-        if (this.#closed || this.#clock.now() + delayMs > until || !isStoreTrouble(error)) throw error;
+        const hopeless = !again && !isStoreTrouble(error);
+        if (this.#closed || hopeless || this.#clock.now() + delayMs > until) throw error;
         if (TroupeError.is(error, "store_reset")) await this.#reassert();
         this.#log.warn("could not join the membership; trying again", { delayMs, error });
       }
       await new Promise<void>((resolve) => this.#clock.after(delayMs, resolve));
+    }
+  }
+
+  async #tellRejoined(incarnation: Incarnation): Promise<void> {
+    const told = await Promise.allSettled([...this.#rejoinListeners].map(async (listener) => listener(incarnation)));
+    for (const answer of told) {
+      if (answer.status === "rejected") this.#log.error("a rejoin listener failed", { error: answer.reason });
     }
   }
 

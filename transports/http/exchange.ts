@@ -19,6 +19,8 @@ export interface RouteCounters {
 /** What an exchange asks of the server that accepted it. */
 export interface ExchangeOwner {
   readonly closing: boolean;
+  /** Name and value of the header that says which replica answered. */
+  readonly nodeHeader: readonly string[];
 }
 
 export class Exchange {
@@ -76,6 +78,7 @@ export class Exchange {
 
   /** Writes the status line and headers, and counts the request. The body is the caller's business. */
   head(status: number, headers: string[]): void {
+    headers.push(...this.#owner.nodeHeader);
     if (this.#owner.closing) headers.push("connection", "close");
     this.res.writeHead(status, headers);
     this.counters.answers[Math.floor(status / 100)]?.add();

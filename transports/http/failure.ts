@@ -4,7 +4,7 @@
  * `data.started` says honestly whether the work had begun; `data.retryable` is true only where it had not and the cause
  * passes by itself.
  */
-import { errorText, RpcCode } from "../../actors/session/rpc.ts";
+import { errorText, isObject, RpcCode } from "../../actors/session/rpc.ts";
 import { type ErrorCode, TroupeError } from "../../runtime/actor/errors.ts";
 import type { RpcId } from "../upstream/contract.ts";
 import { SERVER_ERROR, SESSION_NOT_FOUND } from "./classify.ts";
@@ -35,6 +35,9 @@ const STATUS: Readonly<Record<ErrorCode, number>> = {
   protocol: 500,
 };
 
+/** `data.reason` of a session that the caller has no business with. */
+const UNKNOWN_SESSION = "unknown session";
+
 export interface Failure {
   status: number;
   /** The JSON-RPC error, complete. */
@@ -53,13 +56,16 @@ export function describeFailure(error: unknown, id: RpcId | null): Failure {
       headers: [],
     };
   }
-  const status = STATUS[error.code];
+  const refusal = refusalOf(error);
+  const status = refusal?.status ?? STATUS[error.code];
   const retryable = error.started === "no" && (status === 503 || status === 504);
   const retryAfterMs = status === 503 ? (error.retryAfterMs ?? 1_000) : undefined;
-  const data = { code: error.code, started: error.started, retryable, retryAfterMs: error.retryAfterMs };
+  // Of a session that is not there, and of one that is another's, the same is told.
+  const started = status === 404 ? "no" : error.started;
+  const data = { code: error.code, started, retryable, retryAfterMs: error.retryAfterMs };
   return {
     status,
-    body: errorText(id, { code: rpcCode(status), message: messageOf(error, status), data }),
+    body: errorText(id, { code: rpcCode(status), message: refusal?.message ?? messageOf(error, status), data }),
     headers: retryAfterMs === undefined ? [] : ["retry-after", String(Math.max(1, Math.ceil(retryAfterMs / 1_000)))],
   };
 }
@@ -72,6 +78,14 @@ export function statusOf(code: ErrorCode): number {
 /** Whether a broken stream may come back: its session is being moved, or its node was lost. */
 export function mayComeBack(error: unknown): boolean {
   return TroupeError.is(error) && STATUS[error.code] === 503;
+}
+
+/** What a session itself says about a request it refuses: an HTTP status, and a reason fit for its client. */
+function refusalOf(error: TroupeError): { status: number; message: string } | null {
+  const { data } = error;
+  if (!isObject(data) || typeof data.reason !== "string" || typeof data.status !== "number") return null;
+  if (data.status < 400 || data.status > 499 || data.reason === UNKNOWN_SESSION) return null;
+  return { status: data.status, message: `Bad Request: ${data.reason}` };
 }
 
 function rpcCode(status: number): number {

@@ -14,7 +14,7 @@
  * given, so most clients never notice. If that fails for a POST, its client gets an honest error as the last event.
  */
 import type { EventsCall, PostAnswer } from "../../actors/session/contract.ts";
-import { errorText, RpcCode } from "../../actors/session/rpc.ts";
+import { errorText, isObject, RpcCode } from "../../actors/session/rpc.ts";
 import type { Clock } from "../../runtime/actor/clock.ts";
 import { TroupeError } from "../../runtime/actor/errors.ts";
 import type { Logger } from "../../runtime/observe/log.ts";
@@ -229,13 +229,15 @@ export class McpEndpoint {
     const { gateway, streams, clock } = this.#options;
     const { res } = exchange;
     if (exchange.answered) return;
-    if (streams.full) {
+    const isAnswer = call.stream !== null;
+    // The stream of a POST is bounded by the bodies that wait; its work has begun, so it must be let through.
+    if (streams.full && !isAnswer) {
       const message = `${streams.size} event streams are open on this node`;
       return this.#fail(exchange, new TroupeError("overloaded", message, { started: "no" }), id);
     }
-    const isAnswer = call.stream !== null;
     let from = call;
     let stream: SseStream | undefined;
+    let lastDurable = "";
     let attempt = 0;
     while (!res.destroyed) {
       const events = gateway.events(sessionId, from)[Symbol.asyncIterator]();
@@ -247,7 +249,10 @@ export class McpEndpoint {
           if (res.destroyed) return;
           stream ??= streams.start(exchange, isAnswer, headers);
           if (done) return stream.end();
-          if (value.id !== undefined) from = { ...call, stream: null, lastEventId: value.id };
+          if (value.id !== undefined) {
+            from = { ...call, stream: null, lastEventId: value.id };
+            if (value.data !== "") lastDurable = value.data;
+          }
           if (value.opened === undefined) attempt = 0;
           if (!(await stream.write(value))) return stop();
         }
@@ -255,25 +260,19 @@ export class McpEndpoint {
         const waitMs = REOPEN_AFTER_MS[attempt++];
         const worthIt = mayComeBack(error) && (isAnswer || stream !== undefined);
         if (res.destroyed) return;
-        if (!worthIt || waitMs === undefined) return await this.#broken(exchange, stream, isAnswer, error, id);
-        await new Promise<void>((resolve) => clock.after(waitMs, resolve));
+        if (worthIt && waitMs !== undefined) {
+          await new Promise<void>((resolve) => clock.after(waitMs, resolve));
+          continue;
+        }
+        if (stream === undefined) return this.#fail(exchange, error, id);
+        if (isAnswer && id !== null && !answers(lastDurable, id)) {
+          await stream.write({ data: describeFailure(error, id).body });
+        }
+        return stream.end(REOPEN_AFTER_MS[0]);
       } finally {
         res.off("close", stop);
       }
     }
-  }
-
-  /** A stream cannot go on: an error as the answer, or as the last event of one that was begun. */
-  async #broken(
-    exchange: Exchange,
-    stream: SseStream | undefined,
-    isAnswer: boolean,
-    error: unknown,
-    id: RpcId | null,
-  ): Promise<void> {
-    if (stream === undefined) return this.#fail(exchange, error, id);
-    if (isAnswer && id !== null) await stream.write({ data: describeFailure(error, id).body });
-    stream.end(REOPEN_AFTER_MS[0]);
   }
 
   // Refusals
@@ -305,6 +304,13 @@ const NO_HEADERS: readonly string[] = [];
 const RETRY_AFTER: readonly string[] = ["retry-after", "1"];
 
 function ignore(): void {}
+
+/** Whether `data`, an event's text, is the response to request `id`. */
+function answers(data: string, id: RpcId): boolean {
+  if (data === "") return false;
+  const message: unknown = JSON.parse(data);
+  return isObject(message) && message.method === undefined && message.id === id;
+}
 
 /** A header that must come once. Twice, node:http joins it to a value that no rule accepts. */
 function single(header: string | string[] | undefined): string | null {

@@ -27,6 +27,8 @@ export interface HttpRoute {
 
 export interface HttpServerOptions {
   routes: readonly HttpRoute[];
+  /** Sent with every answer as `troupe-node`, so that clients and operators see which replica answered. */
+  nodeId: string;
   streams: SseStreams;
   clock: Clock;
   log: Logger;
@@ -65,6 +67,7 @@ const IDLE_SWEEP_MS = 50;
 
 export class HttpServer implements ExchangeOwner {
   readonly #options: HttpServerOptions;
+  readonly nodeHeader: readonly string[];
   readonly #exact = new Map<string, [HttpRoute, RouteCounters]>();
   readonly #prefixes: [string, HttpRoute, RouteCounters][] = [];
   readonly #unknown: RouteCounters;
@@ -74,6 +77,7 @@ export class HttpServer implements ExchangeOwner {
 
   constructor(options: HttpServerOptions) {
     this.#options = options;
+    this.nodeHeader = ["troupe-node", options.nodeId];
     this.#stalled = new StalledSockets(options.clock, options.stallMs);
     for (const route of options.routes) {
       const counters = countersOf(options.metrics, route.name);
@@ -81,7 +85,13 @@ export class HttpServer implements ExchangeOwner {
       else this.#exact.set(route.path, [route, counters]);
     }
     this.#unknown = countersOf(options.metrics, "unknown");
+    options.metrics.gauge("troupe_http_connections", "Connections open now.", () => this.connections);
     options.metrics.gauge("troupe_http_streams", "Event streams open now.", () => options.streams.size);
+  }
+
+  /** Connections open now. */
+  get connections(): number {
+    return this.#stalled.size;
   }
 
   get closing(): boolean {

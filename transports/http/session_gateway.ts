@@ -44,11 +44,14 @@ export class ActorSessionGateway implements SessionGateway {
   readonly #system: ActorSystem;
   readonly #clock: Clock;
   readonly #log: Logger;
+  readonly #session: typeof SessionActor;
 
-  constructor(system: ActorSystem, clock: Clock, log: Logger) {
+  /** `session` is the definition that the workers run; tests bring one over their own upstreams. */
+  constructor(system: ActorSystem, clock: Clock, log: Logger, session: typeof SessionActor = SessionActor) {
     this.#system = system;
     this.#clock = clock;
     this.#log = log;
+    this.#session = session;
   }
 
   async open(request: OpenRequest): Promise<{ sessionId: string | null; answer: PostAnswer }> {
@@ -57,7 +60,7 @@ export class ActorSessionGateway implements SessionGateway {
     if (opening.kind === "refused") return { sessionId: null, answer: opening };
 
     const sessionId = newSessionId();
-    await this.#system.create(SessionActor, sessionId, opening.state);
+    await this.#system.create(this.#session, sessionId, opening.state);
     try {
       const answer = await this.post(sessionId, { principal, version, text });
       if (!isError(answer)) return { sessionId, answer };
@@ -70,15 +73,15 @@ export class ActorSessionGateway implements SessionGateway {
   }
 
   post(sessionId: string, call: PostCall): Promise<PostAnswer> {
-    return this.#system.actor(SessionActor, sessionId).post(call);
+    return this.#system.actor(this.#session, sessionId).post(call);
   }
 
   events(sessionId: string, call: EventsCall): AsyncIterable<SessionEvent> {
-    return this.#system.actor(SessionActor, sessionId).events(call);
+    return this.#system.actor(this.#session, sessionId).events(call);
   }
 
   terminate(sessionId: string, principal: Principal): Promise<void> {
-    return this.#system.actor(SessionActor, sessionId).terminate(principal);
+    return this.#system.actor(this.#session, sessionId).terminate(principal);
   }
 
   /** Ends a session that no client knows of. If that fails its idle time ends it. */

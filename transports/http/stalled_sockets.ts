@@ -24,6 +24,11 @@ export class StalledSockets {
     this.#stallMs = stallMs;
   }
 
+  /** Sockets open now. */
+  get size(): number {
+    return this.#sockets.size;
+  }
+
   watch(socket: Socket): void {
     this.#sockets.set(socket, { written: 0, pending: 0, since: 0 });
     socket.on("close", () => this.#sockets.delete(socket));

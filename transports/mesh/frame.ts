@@ -1,8 +1,8 @@
 /**
  * What one WebSocket message carries: a frame, which is a type byte and a body.
  *
- * - `messages`: the packed messages of one tick, one after another. A number among them is a *placeholder*: the message
- *   that belongs there travels in chunks on the bulk socket, under that transfer number, and what follows waits for it.
+ * - `messages`: the packed messages of one tick, one after another. A number among them says where a large message belongs,
+ *   or what waits for one (`ordering.ts`).
  * - `ack`: bytes of frames the receiver has consumed on this socket, so that the sender may send as many again.
  * - `chunk`: a piece of a large message: transfer number, size of the whole, bytes. Pieces of one transfer come in order.
  * - `delivered`: the receiver handed that transfer on; the sender forgets it.
@@ -23,6 +23,12 @@ export const BULK_THRESHOLD = 64 * 1024;
 export const MAX_FRAME_BYTES = BULK_THRESHOLD + 1024;
 
 const CHUNK_HEADER = 9;
+
+/**
+ * Levels of arrays and objects in a message. Packing and unpacking recurse, and how deep they get depends on the runtime
+ * and on what it has optimized; a message that one node can pack and another cannot unpack would end the link.
+ */
+const MAX_DEPTH = 1_000;
 
 // Records (inline, never shared between messages) are what lets a Map be told from an object; `useToJSON: false` because
 // a caller's data may have any key, and one called toJSON must not be called.
@@ -48,23 +54,31 @@ export function packMessage(message: Message, maxBytes: number): Buffer {
     const text = `a message of ${bytes.length} bytes is larger than the mesh allows (${maxBytes})`;
     throw new TroupeError("too_large", text, { started: "no" });
   }
+  // A level takes a byte at least, so short messages need no look.
+  if (bytes.length > MAX_DEPTH && isDeeper(message, MAX_DEPTH)) {
+    const text = `a message is nested deeper than ${MAX_DEPTH} levels`;
+    throw new TroupeError("invalid_argument", text, { started: "no" });
+  }
   return bytes;
 }
 
-/** The bytes that stand for transfer `id` in its lane. */
-export function packPlaceholder(id: number): Buffer {
-  return packr.pack(id);
+/** The bytes of a placeholder, or of a mark before `message` (see `ordering.ts`). */
+export function packNumber(value: number): Buffer {
+  return packr.pack(value);
 }
 
-/** What a `messages` frame carries: messages, and numbers for placeholders. Throws when it is not that. */
-export function unpackMessages(body: Uint8Array): (Message | number)[] {
-  const values: unknown = unpackr.unpackMultiple(plainView(body));
-  if (!Array.isArray(values)) throw new Error("frame holds no messages");
-  for (const value of values) {
-    if (typeof value !== "number" && !looksLikeMessage(value))
-      throw new Error("frame holds something else than messages");
-  }
-  return values;
+/** What a `messages` frame carries, and where each item ends. Throws when it is not that. */
+export function unpackMessages(body: Uint8Array): { items: (Message | number)[]; ends: number[] } {
+  const items: (Message | number)[] = [];
+  const ends: number[] = [];
+  unpackr.unpackMultiple(plainView(body), (value: unknown, _start?: number, end?: number) => {
+    if (!Number.isInteger(value) && !looksLikeMessage(value)) {
+      throw new Error("a frame holds something else than messages");
+    }
+    items.push(value as Message | number);
+    ends.push(end ?? 0);
+  });
+  return { items, ends };
 }
 
 /** The message in a complete transfer. */
@@ -72,6 +86,19 @@ export function unpackMessage(bytes: Uint8Array): Message {
   const value: unknown = unpackr.unpack(bytes);
   if (!looksLikeMessage(value)) throw new Error("transfer holds something else than a message");
   return value;
+}
+
+function isDeeper(value: unknown, levels: number): boolean {
+  if (typeof value !== "object" || value === null || ArrayBuffer.isView(value)) return false;
+  if (levels === 0) return true;
+  if (Array.isArray(value) || value instanceof Set) {
+    for (const item of value) if (isDeeper(item, levels - 1)) return true;
+  } else if (value instanceof Map) {
+    for (const [key, item] of value) if (isDeeper(key, levels - 1) || isDeeper(item, levels - 1)) return true;
+  } else {
+    for (const item of Object.values(value)) if (isDeeper(item, levels - 1)) return true;
+  }
+  return false;
 }
 
 function looksLikeMessage(value: unknown): value is Message {

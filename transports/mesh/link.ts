@@ -19,7 +19,7 @@ import {
   deliveredFrame,
   FrameType,
   packMessage,
-  packPlaceholder,
+  packNumber,
   readChunk,
   readNumber,
   unpackMessage,
@@ -27,7 +27,7 @@ import {
 } from "./frame.ts";
 import type { MeshCounters } from "./metrics.ts";
 import type { MeshLimits } from "./options.ts";
-import { LaneOrder } from "./ordering.ts";
+import { LaneOrder, TransferMarks } from "./ordering.ts";
 import { LaneQueue, Share, shareOf } from "./queue.ts";
 import { CloseCode, type MeshSocket, type SocketEnd } from "./socket.ts";
 
@@ -41,6 +41,7 @@ export interface LinkHooks {
 interface Lane {
   socket: MeshSocket | null;
   queue: LaneQueue;
+  marks: TransferMarks;
   order: LaneOrder;
 }
 
@@ -81,6 +82,7 @@ export class Link {
     this.#lanes = Array.from({ length: options.lanes }, (_, index) => ({
       socket: null,
       queue: new LaneQueue(queueLimits),
+      marks: new TransferMarks(),
       order: new LaneOrder({
         deliver: (message) => this.#deliver(message),
         take: (transfer) => this.#takeTransfer(transfer),
@@ -107,7 +109,7 @@ export class Link {
   /** Bytes that wait here: to be sent, or for their turn. */
   get queueBytes(): number {
     let bytes = this.#bulkOut.bytes + this.#bulkIn.bytes;
-    for (const { queue, order } of this.#lanes) bytes += queue.bytes + order.heldBytes;
+    for (const { queue, order } of this.#lanes) bytes += queue.bytes + order.waitingBytes;
     return bytes;
   }
 
@@ -145,17 +147,18 @@ export class Link {
    */
   send(laneKey: string, message: Message): "queued" | "no-link" | "overloaded" {
     if (this.#state !== "up") return "no-link";
-    const lane = this.#lanes[hash(laneKey) % this.#lanes.length];
+    const key = hash(laneKey);
+    const lane = this.#lanes[key % this.#lanes.length];
     if (lane === undefined) return "no-link";
     let packed: Buffer;
     try {
       packed = packMessage(message, this.#options.limits.maxMessageBytes);
     } catch (error) {
       if (!isAnswer(message) || !(error instanceof TroupeError)) throw error;
-      return this.#sendError(lane, message, new TroupeError(error.code, error.message, { started: "yes" }));
+      return this.#sendError(lane, key, message, new TroupeError(error.code, error.message, { started: "yes" }));
     }
     const share = shareOf(message[0]);
-    if (this.#queue(lane, packed, share)) return this.#queued();
+    if (this.#queue(lane, key, packed, share)) return this.#queued();
     if (share === Share.Call) {
       this.#options.counters.overloaded.add();
       return "overloaded";
@@ -163,9 +166,9 @@ export class Link {
     if (isAnswer(message) && packed.length > LARGE_ANSWER) {
       this.#options.counters.overloaded.add();
       const text = `an answer of ${packed.length} bytes did not fit in the queue to the caller's node`;
-      return this.#sendError(lane, message, new TroupeError("overloaded", text, { started: "yes" }));
+      return this.#sendError(lane, key, message, new TroupeError("overloaded", text, { started: "yes" }));
     }
-    return this.#control(lane, packed);
+    return this.#control(lane, key, packed);
   }
 
   /** Sends what waits, as far as credits go. */
@@ -221,26 +224,28 @@ export class Link {
 
   // Sending
 
-  #queue(lane: Lane, packed: Buffer, share: number): boolean {
-    if (packed.length <= BULK_THRESHOLD) {
-      if (!lane.queue.fits(packed.length, share)) return false;
-      lane.queue.push(packed);
-      return true;
-    }
-    // The placeholder takes a message's place in the lane, so the lane bounds how many transfers there are.
-    if (!this.#bulkOut.fits(packed.length, share) || !lane.queue.fits(PLACEHOLDER_BYTES, share)) return false;
-    lane.queue.push(packPlaceholder(this.#bulkOut.begin(packed)));
+  #queue(lane: Lane, key: number, packed: Buffer, share: number): boolean {
+    const behind = lane.marks.behind(key);
+    let inLane = packed;
+    if (packed.length > BULK_THRESHOLD) {
+      // The placeholder takes a message's place in the lane, so the lane bounds how many transfers there are.
+      if (!this.#bulkOut.fits(packed.length, share) || !lane.queue.fits(2 * NUMBER_BYTES, share)) return false;
+      const transfer = this.#bulkOut.begin(packed);
+      lane.marks.began(key, transfer);
+      inLane = packNumber(transfer);
+    } else if (!lane.queue.fits(packed.length + NUMBER_BYTES, share)) return false;
+    lane.queue.push(behind === null ? inLane : Buffer.concat([packNumber(-behind), inLane]));
     return true;
   }
 
-  #sendError(lane: Lane, answer: Message, error: TroupeError): "queued" | "no-link" {
+  #sendError(lane: Lane, key: number, answer: Message, error: TroupeError): "queued" | "no-link" {
     const [, callId, incarnation, thread] = answer;
     const reply: Message = [MessageType.Reply, callId, incarnation, thread, encodeError(error), null];
-    return this.#control(lane, packMessage(reply, this.#options.limits.maxMessageBytes));
+    return this.#control(lane, key, packMessage(reply, this.#options.limits.maxMessageBytes));
   }
 
-  #control(lane: Lane, packed: Buffer): "queued" | "no-link" {
-    if (this.#queue(lane, packed, Share.Control)) return this.#queued();
+  #control(lane: Lane, key: number, packed: Buffer): "queued" | "no-link" {
+    if (this.#queue(lane, key, packed, Share.Control)) return this.#queued();
     // Later, because whoever sends does not expect the link to close inside its call.
     queueMicrotask(() => this.close(CloseCode.Overflow, "the queue cannot even take answers and cancels"));
     return "no-link";
@@ -300,10 +305,8 @@ export class Link {
     }
     if (lane !== undefined) {
       if (type !== FrameType.Messages) throw new Error(`frame of type ${type} on a lane`);
-      if (!lane.order.receive(unpackMessages(frame.subarray(1)), frame.length)) {
-        throw new Error("more sent than the window allows");
-      }
-      return;
+      const { items, ends } = unpackMessages(frame.subarray(1));
+      return lane.order.receive(items, ends, frame.length);
     }
     if (type === FrameType.Delivered) {
       if (!this.#bulkOut.delivered(readNumber(frame)))
@@ -314,7 +317,7 @@ export class Link {
     const { transfer, total, piece } = readChunk(frame);
     const { complete, ack } = this.#bulkIn.receive(transfer, total, piece, frame.length);
     if (ack > 0) this.#transmit(place, ackFrame(ack));
-    if (complete) for (const waiting of this.#lanes) waiting.order.proceed();
+    if (complete) for (const { order } of this.#lanes) order.complete(transfer);
   }
 
   #takeTransfer(transfer: number): Message | null {
@@ -335,8 +338,8 @@ export class Link {
   }
 }
 
-/** A message number packs to at most this. */
-const PLACEHOLDER_BYTES = 5;
+/** A placeholder or a mark packs to at most this. */
+const NUMBER_BYTES = 9;
 
 function isAnswer(message: Message): boolean {
   return message[0] === MessageType.Reply || message[0] === MessageType.Item;

@@ -17,6 +17,6 @@ export function openChannel(config: UpstreamConfig, services: WorkerServices): C
     case "http":
       return new HttpChannel(transport, services);
     case "module":
-      return new ModuleChannel(transport.module, services);
+      return new ModuleChannel(transport.module, services, { trace: config.isolation === "shared" });
   }
 }

@@ -30,7 +30,6 @@ import {
   type Handshake,
   type InitializeResult,
   RpcError,
-  type RpcErrorObject,
   type RpcId,
   type RpcMessage,
   type RpcRequest,
@@ -38,14 +37,12 @@ import {
   type UpstreamConfig,
   type UpstreamOwner,
 } from "./contract.ts";
+import { checkError, checkInitialize, errorObjectOf, requestMessage } from "./json_rpc.ts";
 
 const MAX_IN_FLIGHT = 4_096;
 const MAX_INBOUND = 256;
-/** Versions of the legacy era an upstream may answer. */
-const KNOWN_VERSIONS = new Set(["2024-10-07", "2024-11-05", "2025-03-26", "2025-06-18", "2025-11-25"]);
 /** In place of a call's number: the call is over. */
 const STALE = Symbol("stale");
-const METHOD_FAILED = -32603;
 const OVERLOADED = -32000;
 
 /** A place under `max_processes`, held while a connection is up or starting. */
@@ -395,7 +392,7 @@ class DirectUpstreamClient implements UpstreamClient {
     };
     this.#deps.owner.onRequest(this.name, method, params, related, controller.signal).then(
       (result) => answer({ jsonrpc: "2.0", id, result: result ?? {} }),
-      (error) => answer({ jsonrpc: "2.0", id, error: errorObject(error) }),
+      (error) => answer({ jsonrpc: "2.0", id, error: errorObjectOf(error) }),
     );
   }
 
@@ -422,8 +419,8 @@ class DirectUpstreamClient implements UpstreamClient {
       return;
     } else {
       const related = this.#related(info);
-      if (related === STALE) return services.count("troupe_upstream_uncorrelated_total");
-      taken = owner.onNotification(this.name, method, params, related);
+      if (related === STALE && !concernsAll(method)) return services.count("troupe_upstream_uncorrelated_total");
+      taken = owner.onNotification(this.name, method, params, related === STALE ? undefined : related);
     }
     if (taken !== undefined) this.#wait(connection.channel, taken);
   }
@@ -541,58 +538,7 @@ class DirectUpstreamClient implements UpstreamClient {
   }
 }
 
-function requestMessage(
-  id: string,
-  method: string,
-  params: Record<string, unknown> | undefined,
-  progress: boolean,
-): RpcRequest {
-  const meta = params?._meta as Record<string, unknown> | undefined;
-  if (progress) return { jsonrpc: "2.0", id, method, params: { ...params, _meta: { ...meta, progressToken: id } } };
-  if (meta?.progressToken !== undefined) {
-    const { progressToken: _, ...rest } = meta;
-    return { jsonrpc: "2.0", id, method, params: { ...params, _meta: rest } };
-  }
-  return params === undefined ? { jsonrpc: "2.0", id, method } : { jsonrpc: "2.0", id, method, params };
-}
-
-/** The answer to `initialize`, or what is wrong with it. */
-function checkInitialize(message: { result?: unknown; error?: RpcErrorObject }): InitializeResult | string {
-  if (message.error !== undefined) return `it refused initialize: ${checkError(message.error).message}`;
-  const result = message.result as Partial<InitializeResult> | undefined | null;
-  if (typeof result !== "object" || result === null || typeof result.protocolVersion !== "string") {
-    return "its answer to initialize has no protocolVersion";
-  }
-  if (!KNOWN_VERSIONS.has(result.protocolVersion)) {
-    return `it speaks MCP version "${result.protocolVersion}"; known are ${[...KNOWN_VERSIONS].join(", ")}`;
-  }
-  return {
-    ...result,
-    protocolVersion: result.protocolVersion,
-    capabilities: isRecord(result.capabilities) ? result.capabilities : {},
-    serverInfo: isRecord(result.serverInfo) ? result.serverInfo : {},
-  };
-}
-
-function checkError(error: unknown): RpcErrorObject {
-  if (!isRecord(error)) return { code: METHOD_FAILED, message: "the upstream sent a malformed error" };
-  const { code, message, data } = error;
-  const checked: RpcErrorObject = {
-    code: typeof code === "number" ? code : METHOD_FAILED,
-    message: typeof message === "string" ? message : "the upstream sent an error without a message",
-  };
-  if (data !== undefined) checked.data = data;
-  return checked;
-}
-
-function errorObject(error: unknown): RpcErrorObject {
-  if (error instanceof RpcError) {
-    const { code, message, data } = error;
-    return data === undefined ? { code, message } : { code, message, data };
-  }
-  return { code: METHOD_FAILED, message: error instanceof Error ? error.message : String(error) };
-}
-
-function isRecord(value: unknown): value is Record<string, unknown> {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
+/** Notifications about the server, whichever call they were sent in. */
+function concernsAll(method: string): boolean {
+  return method.endsWith("/list_changed") || method.endsWith("/updated") || method.endsWith("/complete");
 }

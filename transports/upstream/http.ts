@@ -65,7 +65,7 @@ export class HttpChannel implements Channel {
     this.#transport = transport;
     this.#services = services;
     this.#ready = import("@modelcontextprotocol/client").then((sdk) => sdk.StreamableHTTPClientTransport);
-    this.#barrier = this.#start();
+    this.#barrier = this.#start().catch((error) => this.#fail("crashed", String(error)));
   }
 
   get congested(): boolean {

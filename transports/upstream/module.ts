@@ -2,12 +2,16 @@
  * A `Channel` over an MCP server written with the SDK (v1 or v2) and loaded into this worker.
  *
  * The module's default export is a factory, the SDK v2 contract `({ era, authInfo, requestInfo }) => McpServer | Server`,
- * sync or async; one server is made per channel. Messages pass as objects, without serialization, in the order sent; what
- * a handler sends carries the id of its request (`relatedRequestId`), so correlation is exact where the server's code uses
- * the handler's own `extra.sendRequest` and `sendNotification`.
+ * sync or async; one server is made per channel. Messages pass as objects, without serialization, in the order sent.
+ *
+ * What a handler sends carries the id of its request where its code uses the handler's own context to send. Much code
+ * does not (`server.elicitInput`), so when several sessions share the server, the id is also taken from the asynchronous
+ * context in which it sends (`trace`). That costs every promise of the thread a little, so it is off for servers of one
+ * session, where it would tell nothing new.
  *
  * A server that sends faster than its owner takes: while paused, its `send` promises do not settle.
  */
+import { AsyncLocalStorage } from "node:async_hooks";
 import type { WorkerServices } from "../../runtime/actor/define.ts";
 import type { AbortReason } from "../../runtime/actor/errors.ts";
 import { importModule } from "../../runtime/worker/spawn.ts";
@@ -40,6 +44,7 @@ export class ModuleChannel implements Channel {
   onclosestream: Channel["onclosestream"];
   readonly #services: WorkerServices;
   readonly #transport: ServerTransport;
+  readonly #trace: AsyncLocalStorage<RpcId> | undefined;
   #server: ConnectableServer | undefined;
   /** What was sent before the server was made; the handshake allows one message then. */
   #early: RpcMessage[] | undefined = [];
@@ -48,13 +53,14 @@ export class ModuleChannel implements Channel {
   #closed: ChannelClosed | undefined;
 
   /** `url` is the module's file URL. Import and factory run at once; failures close the channel. */
-  constructor(url: string, services: WorkerServices) {
+  constructor(url: string, services: WorkerServices, options: { trace?: boolean } = {}) {
     this.#services = services;
+    if (options.trace === true) this.#trace = new AsyncLocalStorage();
     this.#transport = {
       start: () => SENT,
       send: (message, options) => {
         if (this.#closed !== undefined) return Promise.reject(new Error("the connection is closed"));
-        const related = options?.relatedRequestId;
+        const related = options?.relatedRequestId ?? this.#trace?.getStore();
         this.onmessage?.(message, related === undefined ? NO_INFO : { relatedRequestId: related });
         return this.#paused ?? SENT;
       },
@@ -74,7 +80,11 @@ export class ModuleChannel implements Channel {
         ? { closeSSEStream: () => this.onclosestream?.(message.id) }
         : undefined;
     try {
-      this.#transport.onmessage?.(message, extra);
+      if (this.#trace !== undefined && "method" in message && "id" in message) {
+        this.#trace.run(message.id, () => this.#transport.onmessage?.(message, extra));
+      } else {
+        this.#transport.onmessage?.(message, extra);
+      }
     } catch (error) {
       this.#services.log.warn("a module upstream failed to take a message", { error });
     }

@@ -1,0 +1,81 @@
+/**
+ * A small MCP server that runs inside the node: notes that live as long as the session. Written with the MCP SDK as any
+ * other server; the only thing Troupe asks for is that the default export makes one.
+ */
+import { McpServer, ResourceTemplate } from "@modelcontextprotocol/server";
+import { z } from "zod";
+
+interface Note {
+  id: number;
+  title: string;
+  text: string;
+}
+
+/** Notes kept per session; adding one more drops the oldest. */
+const MAX_NOTES = 100;
+
+const said = (text: string) => ({ content: [{ type: "text" as const, text }] });
+const line = ({ id, title }: Note) => `${id}. ${title}`;
+
+/** Called once per session, so that no session sees another's notes. */
+export default function createNotes(): McpServer {
+  const server = new McpServer({ name: "notes", version: "1.0.0" });
+  const notes: Note[] = [];
+  let nextId = 1;
+
+  server.registerTool(
+    "add",
+    {
+      description: "Adds a note",
+      inputSchema: z.object({ title: z.string().max(200), text: z.string().max(10_000) }),
+    },
+    ({ title, text }) => {
+      const note = { id: nextId++, title, text };
+      notes.push(note);
+      if (notes.length > MAX_NOTES) notes.shift();
+      server.sendResourceListChanged();
+      return said(`Added ${line(note)}`);
+    },
+  );
+
+  server.registerTool(
+    "search",
+    {
+      description: "Lists the notes that contain a text; all of them without one",
+      inputSchema: z.object({ text: z.string().optional() }),
+      annotations: { readOnlyHint: true },
+    },
+    ({ text = "" }) => {
+      const wanted = text.toLowerCase();
+      const found = notes.filter((note) => `${note.title}\n${note.text}`.toLowerCase().includes(wanted));
+      return said(found.length === 0 ? "No notes" : found.map(line).join("\n"));
+    },
+  );
+
+  server.registerResource(
+    "note",
+    new ResourceTemplate("note://{id}", {
+      list: () => ({ resources: notes.map(({ id, title }) => ({ uri: `note://${id}`, name: title })) }),
+    }),
+    { description: "One note", mimeType: "text/plain" },
+    (uri, { id }) => {
+      const note = notes.find((candidate) => candidate.id === Number(id));
+      if (note === undefined) throw new Error(`there is no note ${String(id)}`);
+      return { contents: [{ uri: uri.href, mimeType: "text/plain", text: note.text }] };
+    },
+  );
+
+  server.registerPrompt("summarize", { description: "Asks for a summary of the notes" }, () => ({
+    messages: [
+      {
+        role: "user",
+        content: {
+          type: "text",
+          text: `Summarize these notes:\n${notes.map(({ title, text }) => `# ${title}\n${text}`).join("\n\n")}`,
+        },
+      },
+    ],
+  }));
+
+  return server;
+}
