@@ -418,9 +418,10 @@ class Node implements RunningNode {
           port.onmessage((message) => router.fromThread(index + 1, message));
         },
         onExit: (index, _code, reason) => {
-          restarts.add();
           this.#guards.get(index)?.end();
           router.threadDied(index + 1);
+          if (this.#stopping !== undefined) return;
+          restarts.add();
           this.#log.warn("a worker ended", { worker: index, reason });
         },
         onUnproven: (_index, reason) => this.#die(reason),
@@ -544,6 +545,7 @@ class Node implements RunningNode {
   #die(reason: string): void {
     this.#log.error("this node ends itself, because a worker cannot be proven to have stopped", { reason });
     this.#lease.park();
+    this.#guard.feed(0);
     void this.#guard.close().finally(() => process.exit(EXIT_UNPROVEN));
   }
 

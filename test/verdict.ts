@@ -36,7 +36,10 @@ export function readDeno(output: string, code: number | null): Outcome {
 }
 
 function judged(outcome: Outcome, code: number | null, complete: boolean): Outcome {
-  if (!complete) return { ...outcome, complaint: "ended without a summary" };
+  if (!complete) {
+    // Node.js prints nothing at all for a file without tests.
+    return { ...outcome, complaint: code === 0 ? "ran no test at all" : "ended without a summary" };
+  }
   if (outcome.failed === 0 && code !== 0) return { ...outcome, complaint: `ended with exit code ${code}` };
   if (outcome.passed + outcome.failed + outcome.skipped.length === 0) {
     return { ...outcome, complaint: "ran no test at all" };

@@ -12,7 +12,7 @@ import {
   type RpcRequest,
 } from "../../transports/upstream/contract.ts";
 import { type ClientCall, Exchange } from "./calls.ts";
-import type { PostAnswer, PostCall } from "./contract.ts";
+import { LEGACY_VERSIONS, type PostAnswer, type PostCall } from "./contract.ts";
 import { initialize, setLevel, subscribe, unsubscribe } from "./own_methods.ts";
 import type { SessionParts } from "./parts.ts";
 import {
@@ -69,11 +69,14 @@ export class FromClient {
     });
   }
 
-  /** What is wrong with the version a client names, undefined if nothing. Its absence is fine (WIRE H7, J1). */
+  /**
+   * What is wrong with the version a client names, undefined if nothing. Only a version that is not served is refused
+   * (WIRE J1): what holds is what the session negotiated, and clients are known to name another one of ours, or none.
+   */
   versionProblem(version: string | null): string | undefined {
-    const { protocolVersion } = this.#parts.ctx.state;
-    if (version === null || version === protocolVersion) return undefined;
-    return `Bad Request: MCP-Protocol-Version is "${version}", this session negotiated "${protocolVersion}"`;
+    if (version === null || version === this.#parts.ctx.state.protocolVersion) return undefined;
+    if (LEGACY_VERSIONS.some((served) => served === version)) return undefined;
+    return `Bad Request: MCP-Protocol-Version "${version}" is not served here; served are ${LEGACY_VERSIONS.join(", ")}`;
   }
 
   #versionRefusal(version: string | null): Refused | undefined {

@@ -28,7 +28,7 @@ export class Router {
   #names: { tools: NameIndex; prompts: NameIndex } | undefined;
   #owners: ResourceOwners | undefined;
   /** Lists under way to learn names. */
-  #learning: Partial<Record<NameKind, Promise<unknown>>> = {};
+  #learning: Map<NameKind, Promise<unknown>> | undefined;
 
   /** `nextRelated` numbers the requests that the router makes itself. */
   constructor(upstreams: SessionUpstreams, prefixed: boolean, nextRelated: () => number) {
@@ -214,18 +214,21 @@ export class Router {
     return index.get(name) ?? (this.#prefixed ? splitName(name, upstreams) : undefined);
   }
 
+  /** Lists `kind` once for everybody who waits to learn its names. */
   #learn(kind: NameKind, upstreams: readonly string[]): Promise<unknown> {
+    this.#learning ??= new Map();
+    const learning = this.#learning;
+    const known = learning.get(kind);
+    if (known !== undefined) return known;
     const method = `${kind}/list`;
-    const related = this.#nextRelated();
-    this.#learning[kind] ??= this.#gather(method, kind, upstreams, (upstream, cursor) => {
-      const params = cursor === undefined ? {} : { cursor };
-      return this.#upstreams.client(upstream).request(method, params, { related, progress: false });
-    })
+    const options = { related: this.#nextRelated(), progress: false };
+    const listed = this.#gather(method, kind, upstreams, (upstream, cursor) =>
+      this.#upstreams.client(upstream).request(method, cursor === undefined ? {} : { cursor }, options),
+    )
       .then((gathered) => this.#merge(kind, gathered))
-      .finally(() => {
-        delete this.#learning[kind];
-      });
-    return this.#learning[kind] ?? Promise.resolve();
+      .finally(() => learning.delete(kind));
+    learning.set(kind, listed);
+    return listed;
   }
 
   async #byUri(

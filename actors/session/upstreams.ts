@@ -49,11 +49,14 @@ interface WorkerView {
 
 const views = new WeakMap<WorkerServices, WorkerView>();
 
+const NONE: readonly UpstreamClient[] = [];
+
 export class SessionUpstreams {
   readonly #access: UpstreamAccess;
   readonly #ctx: ActivationContext<SessionState>;
   readonly #owner: UpstreamOwner;
-  #clients: Map<string, UpstreamClient> | undefined;
+  /** A session has few upstreams, and an array of one is smaller than a map. */
+  #clients: readonly UpstreamClient[] = NONE;
 
   constructor(access: UpstreamAccess, ctx: ActivationContext<SessionState>, owner: UpstreamOwner) {
     this.#access = access;
@@ -68,7 +71,7 @@ export class SessionUpstreams {
 
   /** The client of `name`; it starts with its first request. Throws `unavailable` when `name` is not configured. */
   client(name: string): UpstreamClient {
-    const known = this.#clients?.get(name);
+    const known = this.get(name);
     if (known !== undefined) return known;
     const { state } = this.#ctx;
     // Tasks of the client are not routed, so upstreams must not think it has them.
@@ -79,23 +82,23 @@ export class SessionUpstreams {
       handshake: { protocolVersion: state.protocolVersion, capabilities, clientInfo: state.clientInfo },
       keepRunning: () => state.subscriptions.length > 0,
     });
-    this.#clients ??= new Map();
-    this.#clients.set(name, client);
+    this.#clients = [...this.#clients, client];
     return client;
   }
 
   /** Clients made so far, connected or not. */
-  clients(): Iterable<UpstreamClient> {
-    return this.#clients?.values() ?? [];
+  clients(): readonly UpstreamClient[] {
+    return this.#clients;
   }
 
   /** Clients that are connected now. */
   *running(): IterableIterator<UpstreamClient> {
-    for (const client of this.clients()) if (client.running) yield client;
+    for (const client of this.#clients) if (client.running) yield client;
   }
 
   get(name: string): UpstreamClient | undefined {
-    return this.#clients?.get(name);
+    for (const client of this.#clients) if (client.name === name) return client;
+    return undefined;
   }
 
   /** What `name` offers, as far as this worker knows. */
@@ -151,8 +154,8 @@ export class SessionUpstreams {
   }
 
   async closeAll(reason: AbortReason | "idle" | "ended"): Promise<void> {
-    const clients = [...this.clients()];
-    this.#clients = undefined;
+    const clients = this.#clients;
+    this.#clients = NONE;
     await Promise.allSettled(clients.map((client) => client.close(reason)));
   }
 

@@ -180,4 +180,9 @@ async function ownerOf(session: string, ports: Ports): Promise<string> {
   return body.data?.owner ?? "?";
 }
 
-process.exitCode = await main();
+try {
+  process.exitCode = await main();
+} catch (error) {
+  console.error(error instanceof Error ? error.message : error);
+  process.exitCode = 1;
+}

@@ -16,13 +16,15 @@
  * checks (incarnation, epoch) and version: `fenced` or `conflict` means that somebody else owns the actor, and this
  * activation stops without touching anything outside (losing ownership is not a cancel).
  */
-import { decodeState, encodeState } from "./codec.ts";
+import { decodeEnvelope, encodeEnvelope } from "./codec.ts";
 import type { DeactivateReason, MethodShape } from "./define.ts";
 import { type AbortReason, encodeError, TroupeError } from "./errors.ts";
 import type { HeldState, Host, RunnableDefinition } from "./host.ts";
 import { type ActorId, type Epoch, keyOf } from "./ids.ts";
 import { MAILBOX_BYTES, MAILBOX_MESSAGES, Mailbox } from "./mailbox.ts";
-import { type CallMessage, MessageType } from "./message.ts";
+import { type CallMessage, Delivery, MessageType } from "./message.ts";
+import { Repeats } from "./repeats.ts";
+import { currentState, validated } from "./schema.ts";
 import { Turn } from "./turn.ts";
 
 /** Turns one activation may start before others get their chance. */
@@ -40,36 +42,29 @@ export class Activation {
   readonly host: Host;
   readonly definition: RunnableDefinition;
   state: unknown;
-  readonly instance: unknown;
+  instance: unknown;
   status: "activating" | "active" | "stopping" | "stopped" = "activating";
   /** On the host's clock. */
   lastUsed: number;
+  /** `lastUsed` as the host saw it when it last looked for room. */
+  seenByClock = 0;
   readonly #mailbox: Mailbox;
   /** Running turns, settled ones whose handlers go on included; not streams. */
   readonly #running = new Set<Turn>();
   #streams: Set<Turn> | undefined;
-  #version: number;
+  #version = 0;
+  #repeats: Repeats | undefined;
   #commit: { running: Promise<void>; next: Promise<void> | undefined } | undefined;
   #lifecycle: Turn | undefined;
   #pumping = false;
   #onQuiet: (() => void) | undefined;
 
-  constructor(
-    host: Host,
-    definition: RunnableDefinition,
-    id: ActorId,
-    epoch: Epoch,
-    version: number,
-    bytes: Uint8Array | null,
-  ) {
+  constructor(host: Host, definition: RunnableDefinition, id: ActorId, epoch: Epoch) {
     this.host = host;
     this.definition = definition;
     this.id = id;
     this.key = keyOf(id);
     this.epoch = epoch;
-    this.#version = version;
-    this.state = bytes !== null ? decodeState(bytes) : definition.state?.initial(this.key);
-    this.instance = definition.instance?.();
     this.lastUsed = host.clock.now();
     this.#mailbox = new Mailbox(
       definition.mailbox?.messages ?? MAILBOX_MESSAGES,
@@ -85,26 +80,38 @@ export class Activation {
     return this.#running.size > 0 || this.#mailbox.size > 0 || (this.#streams?.size ?? 0) > 0;
   }
 
-  /** Runs onActivate, then lets turns start. Never rejects. */
-  async activate(): Promise<void> {
-    const { onActivate } = this.definition;
-    if (onActivate !== undefined) {
-      try {
-        await onActivate.call(this.definition, this.#lifecycleTurn());
-      } catch (error) {
-        const failed = new TroupeError("activation_failed", `${this.id} could not be activated: ${messageOf(error)}`, {
-          started: "no",
-          cause: error,
-        });
-        for (const turn of this.#mailbox.takeAll()) this.#answer(turn, failed, undefined);
-        this.status = "stopped";
-        this.host.deactivated(this, "failed", []);
-        return;
-      }
+  /** Reads the stored state, runs onActivate, then lets turns start. Never rejects. */
+  async activate(version: number, bytes: Uint8Array | null): Promise<void> {
+    try {
+      this.#restore(version, bytes);
+      this.instance = this.definition.instance?.();
+      const started = this.definition.onActivate?.(this.#lifecycleTurn());
+      if (started !== undefined) await started;
+    } catch (error) {
+      const failed = new TroupeError("activation_failed", `${this.id} could not be activated: ${messageOf(error)}`, {
+        started: "no",
+        cause: error,
+      });
+      for (const turn of this.#mailbox.takeAll()) this.#answer(turn, failed, undefined);
+      this.status = "stopped";
+      this.host.failed(this, failed);
+      return;
     }
     if (this.status !== "activating") return;
     this.status = "active";
     this.pump();
+  }
+
+  #restore(version: number, bytes: Uint8Array | null): void {
+    const { state: definition } = this.definition;
+    this.#version = version;
+    if (bytes === null) {
+      this.state = definition?.initial(this.key);
+      return;
+    }
+    const envelope = decodeEnvelope(bytes);
+    if (envelope.results.length > 0) this.#repeats = new Repeats(envelope.results);
+    this.state = currentState(definition, envelope);
   }
 
   /** A call has arrived. */
@@ -116,6 +123,7 @@ export class Activation {
     const turn = new Turn(this, message, deadline);
     const refusal = this.#refusal(message, shape);
     if (refusal !== null) return this.#answer(turn, refusal, undefined);
+    if (message[13] !== Delivery.AtMostOnce && this.#repeated(turn, message)) return;
     turn.readOnly = shape?.readOnly ?? false;
     if (!this.#mailbox.push(turn)) {
       host.services.count("troupe_mailbox_overloaded_total");
@@ -199,7 +207,7 @@ export class Activation {
 
   /** Its claim and its state as they are now. */
   held(): HeldState {
-    const state = this.#version === 0 ? null : { version: this.#version, bytes: encodeState(this.state) };
+    const state = this.#version === 0 ? null : { version: this.#version, bytes: this.#encoded() };
     return { actor: this.id, epoch: this.epoch, state };
   }
 
@@ -320,9 +328,16 @@ export class Activation {
       return this.#answer(turn, parked, undefined);
     }
     this.lastUsed = now;
-    turn.status = "running";
     const method = this.definition.methods[message[6]] as RunnableDefinition["methods"][string];
-    const args = message[7];
+    let args = message[7];
+    const validator = this.definition.arguments?.[message[6]];
+    if (validator !== undefined) {
+      const checked = validated(validator, args, `an argument of ${this.id}.${message[6]}`);
+      // Not begun: nothing of the method has run.
+      if (checked instanceof TroupeError) return this.#refuseQueued(turn, checked);
+      args = checked as readonly unknown[];
+    }
+    turn.status = "running";
     if (message[10] > 0) return this.#startStream(turn, method, args);
     this.#running.add(turn);
     let result: unknown;
@@ -342,6 +357,37 @@ export class Activation {
   }
 
   #finished(turn: Turn, error: unknown, value: unknown): void {
+    if (error === null && this.#commits(turn)) {
+      this.#commitTurn(turn, value);
+      return;
+    }
+    this.#ended(turn, error, value);
+  }
+
+  /** Whether the answer of a turn that succeeded waits for a commit. */
+  #commits(turn: Turn): boolean {
+    if (turn.message?.[13] === Delivery.Durable) return true;
+    return this.definition.commitOnTurn === true && !turn.readOnly;
+  }
+
+  /** Writes the state a turn made, and with it the result of a durable call; then answers. */
+  #commitTurn(turn: Turn, value: unknown): void {
+    const message = turn.message as CallMessage;
+    if (message[13] === Delivery.Durable) {
+      this.#repeats ??= new Repeats([]);
+      this.#repeats.store(message[12], this.host.clock.wallNow(), value);
+    }
+    this.commit().then(
+      () => this.#ended(turn, null, value),
+      (error: unknown) => {
+        this.#ended(turn, error, undefined);
+        // What is in memory is ahead of what is stored: a repeat must start from what is stored.
+        this.stop("failed");
+      },
+    );
+  }
+
+  #ended(turn: Turn, error: unknown, value: unknown): void {
     this.#running.delete(turn);
     if (turn.status === "running") this.#answer(turn, error, value);
     if (this.status === "active") {
@@ -403,7 +449,33 @@ export class Activation {
     void turn.iterator?.return?.(undefined)?.catch(() => {});
   }
 
+  /** Answers a repeat of a request from what is known of the first; false: it is the first. */
+  #repeated(turn: Turn, message: CallMessage): boolean {
+    this.#repeats ??= new Repeats([]);
+    const known = this.#repeats.get(message[12], this.host.clock.wallNow());
+    if (known === undefined) {
+      this.#repeats.begin(message[12], turn);
+      return false;
+    }
+    if ("value" in known) this.#answer(turn, null, known.value);
+    else known.first.attach(turn);
+    return true;
+  }
+
+  #refuseQueued(turn: Turn, error: TroupeError): void {
+    this.#answer(turn, error, undefined);
+  }
+
   #answer(turn: Turn, error: unknown, value: unknown): void {
+    const attached = turn.takeAttached();
+    if (turn.message !== null && turn.message[13] !== Delivery.AtMostOnce) {
+      this.#repeats?.settle(turn, error === null || error === undefined, value);
+    }
+    this.#answerOne(turn, error, value);
+    for (const repeat of attached) this.#answerOne(repeat, error, value);
+  }
+
+  #answerOne(turn: Turn, error: unknown, value: unknown): void {
     const ran = turn.status === "running";
     turn.status = "settled";
     this.#forget(turn);
@@ -432,9 +504,18 @@ export class Activation {
     return this.#lifecycle;
   }
 
+  #encoded(): Uint8Array {
+    const schema = this.definition.state?.version ?? 1;
+    return encodeEnvelope({
+      schema,
+      state: this.state,
+      results: this.#repeats?.stored(this.host.clock.wallNow()) ?? [],
+    });
+  }
+
   async #write(): Promise<void> {
     try {
-      const result = await this.host.io.commit(this.id, this.epoch, this.#version, encodeState(this.state));
+      const result = await this.host.io.commit(this.id, this.epoch, this.#version, this.#encoded());
       if (result.outcome === "committed") {
         this.#version = result.version;
         return;

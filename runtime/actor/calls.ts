@@ -8,6 +8,7 @@
  * - A cancel (signal, or the calling turn's own end) is sent to the actor; the call settles with the actor's word, or
  *   after `GRACE_MS` with `started: "unknown"`.
  * - Calls made in a turn inherit its remaining time and its cancellation, and carry its chain.
+ * - `dedup` and `durable` calls are sent again, under one request id, when their activation or its node went away.
  * - At most `MAX_PENDING` calls wait at once; further ones are refused with `overloaded`.
  *
  * ## Streams
@@ -19,12 +20,15 @@ import type { Clock } from "./clock.ts";
 import type { CallOptions } from "./define.ts";
 import { type AbortReason, decodeError, TroupeError } from "./errors.ts";
 import type { ActorId, Incarnation } from "./ids.ts";
-import { type ItemMessage, Lane, type Message, MessageType, type ReplyMessage } from "./message.ts";
+import { Delivery, type ItemMessage, Lane, type Message, MessageType, type ReplyMessage } from "./message.ts";
 import { Deadline, type DeadlineWheel } from "./wheel.ts";
 
 /** Longest wait for a callee's word after a deadline or cancel, milliseconds. */
 const GRACE_MS = 1_000;
 const MAX_PENDING = 100_000;
+/** Pause before a lost `dedup` or `durable` call is sent again: from, and to at most, milliseconds. */
+const RESEND_MS = 50;
+const RESEND_MOST_MS = 1_000;
 /** Default time of a call, milliseconds. */
 export const DEFAULT_TIMEOUT_MS = 60_000;
 /** Items a stream's producer may be ahead of its consumer. */
@@ -61,10 +65,12 @@ export class Calls {
   readonly #origin: Origin;
   readonly #pending = new Map<number, Pending>();
   #lastId: number;
+  #lastRequest: number;
 
   constructor(origin: Origin, firstId: number) {
     this.#origin = origin;
     this.#lastId = firstId;
+    this.#lastRequest = firstId;
   }
 
   get size(): number {
@@ -79,12 +85,53 @@ export class Calls {
     options: CallOptions,
     parent: ParentTurn | null,
   ): Promise<unknown> {
+    if (options.delivery === undefined || options.delivery === "at-most-once") {
+      return this.#once(actor, method, args, options, parent, "", Delivery.AtMostOnce);
+    }
+    return this.#repeated(actor, method, args, options, parent);
+  }
+
+  /** Sends a call with one request id until it is answered or its time is over. */
+  async #repeated(
+    actor: ActorId,
+    method: string,
+    args: readonly unknown[],
+    options: CallOptions,
+    parent: ParentTurn | null,
+  ): Promise<unknown> {
+    const { clock, incarnation, thread } = this.#origin;
+    const requestId = options.requestId ?? `${incarnation}.${thread}.${++this.#lastRequest}`;
+    const delivery = options.delivery === "durable" ? Delivery.Durable : Delivery.Dedup;
+    const deadline = clock.now() + this.#budget(options.timeoutMs ?? DEFAULT_TIMEOUT_MS, parent);
+    for (let pause = RESEND_MS; ; pause = Math.min(pause * 2, RESEND_MOST_MS)) {
+      const left = { ...options, timeoutMs: deadline - clock.now() };
+      try {
+        return await this.#once(actor, method, args, left, parent, requestId, delivery);
+      } catch (error) {
+        const lost = TroupeError.is(error, "unavailable") || TroupeError.is(error, "fenced");
+        if (!lost || clock.now() + pause >= deadline || options.signal?.aborted === true) throw error;
+      }
+      await new Promise<void>((resolve) => {
+        clock.after(pause, resolve);
+      });
+    }
+  }
+
+  #once(
+    actor: ActorId,
+    method: string,
+    args: readonly unknown[],
+    options: CallOptions,
+    parent: ParentTurn | null,
+    requestId: string,
+    delivery: Delivery,
+  ): Promise<unknown> {
     return new Promise((resolve, reject) => {
       const budget = this.#budget(options.timeoutMs ?? DEFAULT_TIMEOUT_MS, parent);
       const refusal = this.#refusal(actor, method, options.signal, parent, budget);
       if (refusal !== null) return reject(refusal);
       const pending = new PendingCall(this, ++this.#lastId, actor, parent, options.signal, resolve, reject);
-      this.#start(pending, method, args, budget, options.lane ?? Lane.Normal, 0);
+      this.#start(pending, method, args, budget, options.lane ?? Lane.Normal, 0, requestId, delivery);
     });
   }
 
@@ -120,7 +167,7 @@ export class Calls {
     const refusal = this.#refusal(actor, method, options.signal, parent, options.timeoutMs === undefined ? 1 : budget);
     if (refusal !== null) return stream.fail(refusal);
     stream.id = ++this.#lastId;
-    this.#start(stream, method, args, budget, options.lane ?? Lane.Normal, WINDOW);
+    this.#start(stream, method, args, budget, options.lane ?? Lane.Normal, WINDOW, "", Delivery.AtMostOnce);
   }
 
   /** @internal */
@@ -181,7 +228,16 @@ export class Calls {
     return null;
   }
 
-  #start(pending: Pending, method: string, args: readonly unknown[], budget: number, lane: Lane, credit: number): void {
+  #start(
+    pending: Pending,
+    method: string,
+    args: readonly unknown[],
+    budget: number,
+    lane: Lane,
+    credit: number,
+    requestId: string,
+    delivery: Delivery,
+  ): void {
     const origin = this.#origin;
     this.#pending.set(pending.id, pending);
     if (budget === Number.POSITIVE_INFINITY) budget = NO_DEADLINE;
@@ -209,7 +265,8 @@ export class Calls {
         lane,
         credit,
         chain,
-        0,
+        requestId,
+        delivery,
       ]);
     } catch (error) {
       pending.fail(error);

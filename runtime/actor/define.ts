@@ -9,6 +9,7 @@
  * to change state, so that in mode `reads` their turns overlap.
  */
 
+import type { StandardSchemaV1 } from "@standard-schema/spec";
 import type { Logger } from "../observe/log.ts";
 import type { Clock } from "./clock.ts";
 import type { AbortReason } from "./errors.ts";
@@ -110,11 +111,27 @@ export interface ActorSpec<State, Instance, Methods extends MethodMap<NoInfer<St
   /** Default `prefer-local`. */
   placement?: PlacementPolicy;
   state?: {
-    /** State of an actor that has none stored. Left out: the actor exists only once it was `create`d. */
+    /** State of an actor that has none stored. */
     initial: (key: string) => State;
     /** True: only `create` makes one, calls of an unknown key fail with `not_found`. `initial` then only gives the type. */
     required?: boolean;
+    /** Version of the state's shape, a whole number from 1 (default). Raise it when the shape changes. */
+    version?: number;
+    /** Turns state that an older `version` stored into today's. Needed as soon as `version` is above 1. */
+    upcast?: (stored: unknown, version: number) => State;
+    /** Checks state when it is read, after `upcast`; any Standard Schema validator that answers synchronously. */
+    schema?: StandardSchemaV1<unknown, State>;
   };
+  /**
+   * True: each turn of a method that is not in `readOnly` ends with a commit, and its answer waits for it. A turn that
+   * throws commits nothing by itself.
+   */
+  commitOnTurn?: boolean;
+  /**
+   * Checks arguments before a turn starts, by method: a Standard Schema validator of the list of arguments (in zod:
+   * `z.tuple([...])`) that answers synchronously. What it returns is what the method gets.
+   */
+  arguments?: { readonly [Name in keyof Methods & string]?: StandardSchemaV1<unknown, readonly unknown[]> };
   /** Makes what lives as long as the activation and is never stored: connections, caches. `onActivate` fills it in. */
   instance?: () => Instance;
   onActivate?: (ctx: ActorContext<State, Instance>) => void | Promise<void>;
@@ -159,6 +176,13 @@ export interface CallOptions {
   timeoutMs?: number;
   /** Default normal. */
   lane?: Lane;
+  /**
+   * Default `at-most-once`. `dedup` and `durable` are for unary methods: the call is resent within its time when its
+   * answer is lost, and takes effect once (dedup: as long as the activation lives; durable: also over crashes).
+   */
+  delivery?: "at-most-once" | "dedup" | "durable";
+  /** Names the request for `dedup` and `durable`, so that a caller's own retry counts as the same. Default a fresh one. */
+  requestId?: string;
 }
 
 type RefMethod<M> = M extends (ctx: never, ...args: infer Args) => infer Answer

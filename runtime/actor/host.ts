@@ -5,6 +5,7 @@
  * Fairness: an activation starts at most a slice of turns, then stands in line behind the others; between two rounds
  * the event loop gets its turn, so sockets and timers are never starved.
  */
+import type { StandardSchemaV1 } from "@standard-schema/spec";
 import { Activation } from "./activation.ts";
 import { Calls, type Origin } from "./calls.ts";
 import type { Clock } from "./clock.ts";
@@ -34,7 +35,15 @@ export interface RunnableDefinition {
   readonly shapes: ReadonlyMap<string, MethodShape>;
   readonly mailbox?: { messages?: number; bytes?: number };
   readonly idleMs?: number;
-  readonly state?: { initial(key: string): unknown; required?: boolean };
+  readonly state?: {
+    initial(key: string): unknown;
+    required?: boolean;
+    version?: number;
+    upcast?(stored: unknown, version: number): unknown;
+    schema?: StandardSchemaV1;
+  };
+  readonly commitOnTurn?: boolean;
+  readonly arguments?: { readonly [method: string]: StandardSchemaV1 | undefined };
   instance?(): unknown;
   onActivate?(ctx: object): void | Promise<void>;
   onDeactivate?(ctx: object, reason: DeactivateReason): void | Promise<void>;
@@ -72,12 +81,19 @@ export interface HostOptions {
   send: (message: Message | HostMessage) => void;
   /** Until when this node may act as an owner, on this thread's clock. */
   leaseDeadline: () => number;
+  /** Activations kept at once before idle ones are passivated, those used longest ago first. Default 100,000. */
+  maxResidents?: number;
   /** Ids of this host's calls start here: a thread that replaces another must not reuse its ids. Default 0. */
   firstCallId?: number;
 }
 
 const MAX_EARLY_CANCELS = 1_024;
+
 const IDLE_SWEEP_MS = 1_000;
+/** Activations looked at to make room for one; bounds the work of an activation. */
+const ROOM_LOOKS = 64;
+/** Default for `maxResidents`. */
+const MAX_RESIDENTS = 100_000;
 
 export class Host implements Origin {
   incarnation: Incarnation;
@@ -97,6 +113,7 @@ export class Host implements Origin {
   readonly #earlyCancels = new OriginTable<CancelMessage>();
   readonly #earlyOrder: CancelMessage[] = [];
   readonly #line: Activation[] = [];
+  readonly #maxResidents: number;
   #round = false;
   #sweeping = false;
 
@@ -110,6 +127,7 @@ export class Host implements Origin {
     this.leaseDeadline = options.leaseDeadline;
     this.#definitions = options.definitions;
     this.#uplink = options.send;
+    this.#maxResidents = options.maxResidents ?? MAX_RESIDENTS;
     this.calls = new Calls(this, options.firstCallId ?? 0);
   }
 
@@ -169,10 +187,16 @@ export class Host implements Origin {
     });
   }
 
+  /** @internal An activation could not start. */
+  failed(activation: Activation, error: TroupeError): void {
+    this.#activations.delete(activation.id);
+    this.#uplink([HostMessageType.Deactivated, activation.id, activation.epoch, "failed", encodeError(error)]);
+  }
+
   /** @internal An activation has stopped; `waiting` are the calls it had not begun. */
   deactivated(activation: Activation, reason: DeactivateReason, waiting: readonly CallMessage[]): void {
     this.#activations.delete(activation.id);
-    this.#uplink([HostMessageType.Deactivated, activation.id, activation.epoch, reason]);
+    this.#uplink([HostMessageType.Deactivated, activation.id, activation.epoch, reason, null]);
     for (const message of waiting) this.#uplink(message);
   }
 
@@ -193,18 +217,16 @@ export class Host implements Origin {
         const [, id, epoch, version, bytes] = message;
         const definition = this.#definitions.get(kindOf(id));
         if (definition === undefined) {
-          this.#uplink([HostMessageType.Deactivated, id, epoch, "failed"]);
+          const unknown = new TroupeError("unknown_kind", `no actor kind "${kindOf(id)}" on this thread`, {
+            started: "no",
+          });
+          this.#uplink([HostMessageType.Deactivated, id, epoch, "failed", encodeError(unknown)]);
           return;
         }
-        try {
-          const activation = new Activation(this, definition, id, epoch, version, bytes);
-          this.#activations.set(id, activation);
-          void activation.activate();
-        } catch (error) {
-          this.services.log.error("an actor's state could not be read", { actor: id, error });
-          this.#uplink([HostMessageType.Deactivated, id, epoch, "failed"]);
-          return;
-        }
+        const activation = new Activation(this, definition, id, epoch);
+        this.#activations.set(id, activation);
+        void activation.activate(version, bytes);
+        this.#makeRoom();
         if ((definition.idleMs ?? 0) > 0) this.#sweepIdle();
         return;
       }
@@ -227,21 +249,18 @@ export class Host implements Origin {
       const cancel = this.#earlyCancels.get(message);
       if (cancel !== undefined) {
         this.#earlyCancels.delete(message);
-        return this.#refuse(message, "cancelled", "the cancel came first");
+        const error = new TroupeError("cancelled", `${message[4]}.${message[6]}: the cancel came first`, {
+          started: "no",
+        });
+        return this.send([MessageType.Reply, message[1], message[2], message[3], encodeError(error), null]);
       }
     }
     const activation = this.#activations.get(message[4]);
     if (activation === undefined || activation.status === "stopped") {
       // It stopped while the call was on its way: the router finds the actor's new place.
-      if (!this.#definitions.has(kindOf(message[4]))) return this.#refuse(message, "unknown_kind", "no such kind here");
       return this.#uplink(message);
     }
     activation.receive(message);
-  }
-
-  #refuse(message: CallMessage, code: "cancelled" | "unknown_kind", why: string): void {
-    const error = new TroupeError(code, `${message[4]}.${message[6]}: ${why}`, { started: "no" });
-    this.send([MessageType.Reply, message[1], message[2], message[3], encodeError(error), null]);
   }
 
   #deliverCancel(message: CancelMessage): void {
@@ -261,6 +280,25 @@ export class Host implements Origin {
     if (turn === undefined) return;
     turn.credit += message[5];
     turn.onCredit?.();
+  }
+
+  /** Passivates what was used longest ago once there are more residents than the cap; busy ones are passed over. */
+  #makeRoom(): void {
+    if (this.#activations.size <= this.#maxResidents) return;
+    let looks = ROOM_LOOKS;
+    for (const [id, activation] of this.#activations) {
+      if (looks-- === 0) return;
+      const used = activation.lastUsed;
+      if (activation.busy || activation.status !== "active" || used > activation.seenByClock) {
+        // Second chance: used since the last look, so it goes to the end of the line.
+        activation.seenByClock = used;
+        this.#activations.delete(id);
+        this.#activations.set(id, activation);
+        continue;
+      }
+      activation.stop("idle");
+      return;
+    }
   }
 
   #sweepIdle(): void {

@@ -28,6 +28,15 @@ export const MessageType = {
 export const Lane = { Control: 0, Normal: 1, Background: 2 } as const;
 export type Lane = (typeof Lane)[keyof typeof Lane];
 
+/**
+ * How often a call may take effect when its answer is lost.
+ * - `AtMostOnce`: it is resent only if it provably did not begin.
+ * - `Dedup`: resent with the same request id; the activation answers a repeat with the first result. Not over a crash.
+ * - `Durable`: as `Dedup`, and the result is stored in the commit of the state it made, so it holds over crashes.
+ */
+export const Delivery = { AtMostOnce: 0, Dedup: 1, Durable: 2 } as const;
+export type Delivery = (typeof Delivery)[keyof typeof Delivery];
+
 /** The thread of the I/O loop in an origin; workers count from 1. */
 export const IO_THREAD = 0;
 
@@ -47,7 +56,9 @@ export type CallMessage = [
   credit: number,
   /** Actors whose turns wait for this call, outermost first. */
   chain: readonly ActorId[],
-  hops: number,
+  /** For `dedup` and `durable` calls: what names the request over its resends; else `""`. */
+  requestId: string,
+  delivery: Delivery,
 ];
 
 /** The one answer of a call; for a stream it is its end. */
@@ -124,12 +135,13 @@ export type ActivateMessage = [
   bytes: Uint8Array | null,
 ];
 
-/** Host to router: the activation is over. Calls that it had not begun follow, as they came. */
+/** Host to router: the activation is over, `error` says why it never began. Calls that it had not begun follow. */
 export type DeactivatedMessage = [
   type: typeof HostMessageType.Deactivated,
   actor: ActorId,
   epoch: Epoch,
   reason: DeactivateReason,
+  error: WireError | null,
 ];
 
 /** Router to host: stop this activation, or all of them (`""`), for that reason. */

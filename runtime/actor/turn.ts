@@ -31,6 +31,7 @@ export function abortError(reason: AbortReason, actor: ActorId): TroupeError {
   });
 }
 
+const NOTHING_ATTACHED: readonly Turn[] = [];
 const NO_CHILDREN: Set<Cancellable> = new Set();
 
 export class Turn extends Deadline implements ParentTurn, ActorContext<unknown, unknown> {
@@ -47,6 +48,8 @@ export class Turn extends Deadline implements ParentTurn, ActorContext<unknown, 
   credit: number;
   iterator: AsyncIterator<unknown> | undefined;
   onCredit: (() => void) | undefined;
+  /** Repeats of this request that wait for its answer. */
+  #attached: Turn[] | undefined;
   #controller: AbortController | undefined;
   #children: Set<Cancellable> | undefined;
   #chain: readonly ActorId[] | undefined;
@@ -113,6 +116,18 @@ export class Turn extends Deadline implements ParentTurn, ActorContext<unknown, 
   }
   actor<D extends AnyActorDefinition>(definition: D, key: string): Ref<D> {
     return makeRef(this.activation.host.calls, definition, key, this.message === null ? null : this);
+  }
+
+  /** A repeat of this turn's request gets its answer. */
+  attach(repeat: Turn): void {
+    this.#attached ??= [];
+    this.#attached.push(repeat);
+  }
+
+  takeAttached(): readonly Turn[] {
+    const attached = this.#attached ?? NOTHING_ATTACHED;
+    this.#attached = undefined;
+    return attached;
   }
 
   /** Fires the signal and cancels what this turn has called. */

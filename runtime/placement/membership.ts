@@ -76,7 +76,7 @@ export type MembershipEvent =
   /** This node joined; `sentAt` is the stamp of the first try. */
   | { type: "joined"; incarnation: Incarnation; sentAt: number }
   | { type: "renewed"; incarnation: Incarnation; sentAt: number; view: number }
-  | { type: "renew-failed"; incarnation: Incarnation }
+  | { type: "renew-failed"; incarnation: Incarnation; sentAt: number }
   /** The store answered that this incarnation is dead. */
   | { type: "declared-dead"; incarnation: Incarnation }
   | { type: "observed"; askedAt: number; asked: readonly Incarnation[]; counters: ReadonlyMap<Incarnation, number> }
@@ -207,7 +207,9 @@ export class Membership {
         if (event.view !== this.#view.view) this.#refreshView();
         break;
       case "renew-failed":
-        if (event.incarnation === this.#self) this.#nextRenew = Math.min(this.#nextRenew, now + this.#retryMs);
+        if (event.incarnation !== this.#self) break;
+        this.#forgetRenewal(event.sentAt);
+        this.#nextRenew = Math.min(this.#nextRenew, now + this.#retryMs);
         break;
       case "declared-dead":
         if (event.incarnation === this.#self) this.#lose();
@@ -316,13 +318,12 @@ export class Membership {
   #extendLease(sentAt: number): void {
     const end = sentAt + OWNER_SHARE * this.ttlMs;
     if (end <= this.#leaseEnd || this.#lease.kind === "lost") return;
-    this.#leaseEnd = end;
-    this.#setLease({ kind: "held", deadlineMs: end - this.#hidden });
+    this.#leaseEnd = this.#without.has("own-deadline") ? Number.POSITIVE_INFINITY : end;
+    this.#setLease({ kind: "held", deadlineMs: this.#leaseEnd - this.#hidden });
   }
 
   #checkLease(now: number): void {
-    if (this.#lease.kind !== "held" || now + this.#hidden < this.#leaseEnd) return;
-    if (!this.#without.has("own-deadline")) this.#setLease({ kind: "parked" });
+    if (this.#lease.kind === "held" && now + this.#hidden >= this.#leaseEnd) this.#setLease({ kind: "parked" });
   }
 
   #lose(): void {

@@ -208,7 +208,7 @@ export class MembershipDriver {
             if (result.outcome === "declared-dead") this.#handle({ type: "declared-dead", incarnation });
             else this.#handle({ type: "renewed", incarnation, sentAt, view: result.view });
           },
-          (error: unknown) => this.#failed(error, { type: "renew-failed", incarnation }),
+          (error: unknown) => this.#failed(error, { type: "renew-failed", incarnation, sentAt }),
         );
         break;
       }

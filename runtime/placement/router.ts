@@ -19,7 +19,7 @@
  */
 import type { Clock } from "../actor/clock.ts";
 import type { DeactivateReason } from "../actor/define.ts";
-import { type AbortReason, encodeError, TroupeError } from "../actor/errors.ts";
+import { type AbortReason, decodeError, encodeError, TroupeError } from "../actor/errors.ts";
 import { type ActorId, type Epoch, type Incarnation, keyOf, kindOf, type NodeId } from "../actor/ids.ts";
 import {
   type CallMessage,
@@ -76,6 +76,11 @@ export interface RouterOptions {
 
 const LIMITS = { calls: 200_000, waitingPerActor: 1_024, waitingPerPeer: 4_096, routes: 100_000, attempts: 5 };
 
+/** How long an actor that could not be activated is not tried again, milliseconds. */
+const FAILED_MS = 100;
+/** Beyond this many, a failed actor is simply tried again. */
+const MAX_FAILED = 1_024;
+
 interface LocalActor {
   thread: number;
   owner: Owner;
@@ -106,6 +111,8 @@ export class Router {
   readonly #calls = new OriginTable<Inflight>();
   /** Actors being looked up or given up, with the calls that wait for it. */
   readonly #resolving = new Map<ActorId, Inflight[]>();
+  /** Actors that could not be activated just now; their calls get that answer until it is tried again. */
+  readonly #failed = new Map<ActorId, TroupeError>();
   readonly #waitingForPeer = new Map<Incarnation, Inflight[]>();
   readonly #forwarded: Counter;
   readonly #resent: Counter;
@@ -353,6 +360,8 @@ export class Router {
     const actor = message[4];
     const local = this.#local.get(actor);
     if (local !== undefined) return this.#toThread(call, local.thread);
+    const failure = this.#failed.get(actor);
+    if (failure !== undefined) return this.#fail(call, failure.code, failure.message, "no", FAILED_MS);
     if (++call.attempts > this.#limits.attempts) {
       return this.#fail(call, "unavailable", `${actor} moved ${this.#limits.attempts} times while it was called`, "no");
     }
@@ -460,7 +469,7 @@ export class Router {
     this.#resolving.delete(actor);
     for (const call of inOrderOfOrigin(waiting)) {
       if (failure === undefined) this.#dispatch(call);
-      else this.#fail(call, failure.code, failure.message, failure.started, failure.retryAfterMs);
+      else this.#fail(call, failure.code, failure.message, "no", failure.retryAfterMs);
     }
   }
 
@@ -557,11 +566,15 @@ export class Router {
 
   // Ends
 
-  #deactivated(thread: number, [, actor, epoch, reason]: DeactivatedMessage): void {
+  #deactivated(thread: number, [, actor, epoch, reason, error]: DeactivatedMessage): void {
     const local = this.#local.get(actor);
     if (local === undefined || local.thread !== thread || local.owner.epoch !== epoch) return;
     this.#local.delete(actor);
     this.#residents.set(thread, Math.max(0, (this.#residents.get(thread) ?? 0) - 1));
+    if (error !== null && this.#failed.size < MAX_FAILED) {
+      this.#failed.set(actor, decodeError(error));
+      this.#options.clock.after(FAILED_MS, () => this.#failed.delete(actor));
+    }
     if (!local.listed || reason === "ended" || reason === "fenced") return;
     const kind = this.#options.kinds.get(kindOf(actor));
     if (kind === undefined) return;

@@ -31,7 +31,7 @@ const BODY = "x".repeat(100);
 
 function call(id: number): Message {
   const actor = `session/${(id % 64).toString().padStart(16, "0")}` as ActorId;
-  return [MessageType.Call, id, "2" as Incarnation, 1, actor, "", "request", [BODY], 60_000, Lane.Normal, 0, [], 0];
+  return [MessageType.Call, id, "2" as Incarnation, 1, actor, "", "request", [BODY], 60_000, Lane.Normal, 0, [], "", 0];
 }
 
 function answer(message: Message): Message {

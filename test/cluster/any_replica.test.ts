@@ -76,7 +76,7 @@ describe("three nodes, a random one for every request", { skip: redisAvailable()
 
       it("lists and calls tools, and tells a tool's failure", () =>
         withClient(connect, path, async (client, balance) => {
-          assert.ok((await client.toolNames()).includes("echo"));
+          assert.equal((await client.toolNames()).includes("echo"), true);
           for (let n = 0; n < 12; n++) assert.equal((await client.call("echo", { text: `${n}` })).text, `${n}`);
           const failed = await client.call("fail");
           assert.equal(failed.isError, true);
@@ -214,7 +214,7 @@ describe("three nodes, a random one for every request", { skip: redisAvailable()
 
       it("calls tools with plain, structured and long answers", () =>
         withClient(connect, path, async (client) => {
-          assert.ok((await client.toolNames()).includes("get-sum"));
+          assert.equal((await client.toolNames()).includes("get-sum"), true);
           for (let n = 0; n < 6; n++)
             assert.match((await client.call("get-sum", { a: n, b: 1 })).text, new RegExp(`\\b${n + 1}\\b`));
           assert.match((await client.call("get-tiny-image")).text, /\[image\]/);
@@ -226,7 +226,7 @@ describe("three nodes, a random one for every request", { skip: redisAvailable()
 
       it("reads resources, gets prompts, completes arguments, sets the log level", () =>
         withClient(connect, path, async (client) => {
-          assert.ok((await client.templateUris()).includes("demo://resource/dynamic/text/{resourceId}"));
+          assert.equal((await client.templateUris()).includes("demo://resource/dynamic/text/{resourceId}"), true);
           assert.match(await client.readResource("demo://resource/dynamic/text/3"), /^Resource 3:/);
           assert.match(await client.promptText("args-prompt", { city: "Oslo" }), /Oslo/);
           assert.deepEqual(await client.complete("completable-prompt", "department", "S"), ["Sales", "Support"]);

@@ -103,7 +103,7 @@ describe("runtime start", () => {
     });
     const node = start("--config", file);
     const { code } = await node.exited;
-    assert.ok(code === 1 || code === 2);
+    assert.ok(code === 1 || code === 2, `it ended with ${code}`);
     assert.match(node.stderr, /secret/);
   });
 });

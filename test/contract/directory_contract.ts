@@ -133,7 +133,10 @@ export function directoryContract(name: string, makeStore: MakeStore): void {
         const bytes = bytesOf("kept");
         const owner = await claim({ actor, create: bytes });
         bytes.fill(0);
-        assert.equal(await stored(actor, owner), "1:kept");
+        const next = bytesOf("kept too");
+        await one.directory.commit({ actor, owner, expectedVersion: 1, bytes: next, operation: operation() });
+        next.fill(0);
+        assert.equal(await stored(actor, owner), "2:kept too");
       });
 
       it("takes any actor key, whatever its characters", async () => {

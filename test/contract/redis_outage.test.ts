@@ -216,6 +216,18 @@ describe("redis in trouble", { skip: redisAvailable() ? false : REDIS_MISSING },
     await waitUntil(() => hints > before, 2_000, "a change hint after the gap");
   });
 
+  it("hints at a change when its commands are back, because only then can the view be read", async () => {
+    let hints = 0;
+    coordinator.membership.onChange(() => {
+      hints += 1;
+    });
+    const clients = (await server.command("CLIENT", "LIST")).split("\n");
+    const commands = /(?:^| )id=(\d+)/.exec(clients.find((line) => line.includes("name=troupe-commands")) ?? "")?.[1];
+    await server.command("CLIENT", "KILL", "ID", commands ?? "");
+    await waitUntil(() => hints > 0, 5_000, "the hint");
+    assert.equal((await coordinator.membership.view()).generation, coordinator.generation);
+  });
+
   it("goes on where it was after a server that only froze: no reset, nothing lost", async () => {
     const incarnation = await join(coordinator, "one");
     const { generation } = coordinator;

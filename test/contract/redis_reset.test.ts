@@ -219,6 +219,15 @@ describe("a redis that lost data", { skip: redisAvailable() ? false : REDIS_MISS
       });
     });
 
+    it("is not skipped by a node that knew the store before, also when nobody listens at that moment", async () => {
+      await withNode(UNSETTLED, async (one, incarnation) => {
+        await server.flush();
+        await server.command("CLIENT", "KILL", "TYPE", "pubsub");
+        await one.directory.reassert(incarnation, []);
+        await assert.rejects(claim(one, incarnation, anActor()), { code: "unavailable" });
+      });
+    });
+
     it("is skipped by the first node of an empty store, because there is nobody to wait for", async () => {
       await withNode(UNSETTLED, async (one, incarnation) => {
         await claim(one, incarnation, anActor());
@@ -441,6 +450,34 @@ describe("a redis that lost data", { skip: redisAvailable() ? false : REDIS_MISS
       });
     });
 
+    it("lets no command through between the reconnect and finding out", async () => {
+      await withNode(LEASE, async (one) => {
+        await server.save();
+        let restarted = false;
+        let late = 0;
+        let noticed = false;
+        // In bursts without end, so that one is there at the very moment the connection is back.
+        const write = (): void => {
+          if (noticed) return;
+          one.keyValue.put("key", RAW_BYTES).then(
+            () => {
+              if (restarted) late += 1;
+            },
+            (error) => {
+              noticed ||= error.code === "store_reset";
+            },
+          );
+          setImmediate(write);
+        };
+        write();
+        await server.kill();
+        restarted = true;
+        await server.start();
+        await waitUntil(() => noticed, 5_000, "the reset");
+        assert.equal(late, 0);
+      });
+    });
+
     it("keeps a commit whose answer was lost: state never goes back within an activation", async () => {
       await withNode(LEASE, async (one, incarnation) => {
         const actor = anActor();
@@ -452,6 +489,8 @@ describe("a redis that lost data", { skip: redisAvailable() ? false : REDIS_MISS
         const reassert = (): Promise<{ lost: ActorId[] }> =>
           one.directory.reassert(incarnation, [held(actor, owner, 1, "v1")]);
         assert.deepEqual(await waitUntil(reassert, 5_000, "the store"), { lost: [] });
+        const other = { ...commit, bytes: bytesOf("x"), operation: operation() };
+        assert.deepEqual(await one.directory.commit(other), { outcome: "conflict", version: 2 });
         assert.deepEqual(await one.directory.commit(commit), { outcome: "committed", version: 2 });
         assert.equal(await stateOf(one, actor, owner), "2:v2");
       });
@@ -474,6 +513,75 @@ describe("a redis that lost data", { skip: redisAvailable() ? false : REDIS_MISS
           5_000,
           "the reset",
         );
+      });
+    });
+  });
+
+  describe("while a node writes back", () => {
+    it("never tells it that it is dead, or that its actors are not its own", async () => {
+      await withNode(LEASE, async (one, incarnation) => {
+        const records: HeldRecord[] = [];
+        for (let index = 0; index < 700; index += 1) {
+          const actor = anActor();
+          records.push(held(actor, await claim(one, incarnation, actor, "v1"), 1, "v1"));
+        }
+        await server.flush();
+        await assert.rejects(one.membership.renew(incarnation), { code: "store_reset" });
+        let done = false;
+        const written = one.directory.reassert(incarnation, records).finally(() => {
+          done = true;
+        });
+        let renewedMeanwhile = 0;
+        const last = records[699];
+        assert.ok(last !== undefined);
+        const owner = { incarnation, epoch: last.epoch };
+        const commit = { actor: last.actor, owner, bytes: RAW_BYTES, expectedVersion: 1, operation: operation() };
+        while (!done) {
+          const renewed = one.membership.renew(incarnation).then(
+            ({ outcome }) => outcome,
+            (error) => error.code,
+          );
+          const committed = one.directory.commit(commit).then(
+            ({ outcome }) => outcome,
+            (error) => error.code,
+          );
+          const outcomes: string[] = [await renewed, await committed];
+          assert.ok(["renewed", "store_reset"].includes(outcomes[0] ?? ""), outcomes[0]);
+          assert.ok(["committed", "store_reset"].includes(outcomes[1] ?? ""), outcomes[1]);
+          if (outcomes[0] === "renewed" && outcomes[1] === "store_reset") renewedMeanwhile += 1;
+          await new Promise((resolve) => setImmediate(resolve));
+        }
+        assert.deepEqual(await written, { lost: [] });
+        assert.ok(renewedMeanwhile > 0, "renewals had to wait for the records");
+      });
+    });
+
+    it("has it done again when it was interrupted", async () => {
+      await withNode(LEASE, async (one, incarnation) => {
+        const actor = anActor();
+        const owner = await claim(one, incarnation, actor, "v1");
+        await server.flush();
+        // The record's key is taken by something that is no record, so that its script fails.
+        const { record } = new Keys(prefix).actor(actor);
+        await server.command("SET", record, "in the way");
+        await assert.rejects(one.directory.reassert(incarnation, [held(actor, owner, 1, "v1")]), {
+          code: "store_unavailable",
+        });
+        await assert.rejects(one.membership.renew(incarnation), { code: "store_reset" });
+        await server.command("DEL", record);
+        assert.deepEqual(await one.directory.reassert(incarnation, [held(actor, owner, 1, "v1")]), { lost: [] });
+        assert.equal((await one.membership.renew(incarnation)).outcome, "renewed");
+        assert.equal(await stateOf(one, actor, owner), "1:v1");
+      });
+    });
+
+    it("lets a node in that has not joined yet, because it has nothing to write back", async () => {
+      await withNode(LEASE, async (_one, _incarnation, store) => {
+        const starting = await store.connect();
+        await server.flush();
+        await assert.rejects(join(starting, "starting"), { code: "store_reset" });
+        const incarnation = await join(starting, "starting");
+        assert.equal((await starting.membership.renew(incarnation)).outcome, "renewed");
       });
     });
   });

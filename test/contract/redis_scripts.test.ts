@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
 import { Redis } from "ioredis";
 import { openCoordinator } from "../../runtime/coordinator/open.ts";
-import { bucketOf } from "../../runtime/coordinator/redis/keys.ts";
+import { bucketOf, Keys } from "../../runtime/coordinator/redis/keys.ts";
 import { REDIS_MISSING, type RedisServer, redisAvailable, startRedis } from "../harness/redis.ts";
 import { waitUntil } from "../harness/wait.ts";
 import { everyVerb, verbTarget } from "./every_verb.ts";
@@ -154,6 +154,31 @@ describe("redis scripts", { skip: redisAvailable() ? false : REDIS_MISSING }, ()
       assert.match(incarnation, /-9007199254740001$/);
       const claimed = await coordinator.directory.claim({ actor, incarnation, operation: operation() });
       assert.match(claimed.outcome === "claimed" ? claimed.epoch : "", /-9007199254740001$/);
+    } finally {
+      await store.close();
+    }
+  });
+
+  it("let a record expire only while nobody owns it and it has no state", async () => {
+    const store = redisStore(server, { key_prefix: "expiry:" });
+    const coordinator = await store.connect();
+    try {
+      const incarnation = await join(coordinator, "one");
+      const { directory } = coordinator;
+      for (const create of [undefined, bytesOf("a")]) {
+        const actor = anActor();
+        const { record } = new Keys("expiry:").actor(actor);
+        const expires = async (): Promise<boolean> => Number(await server.command("PTTL", record)) > 0;
+        const first = await directory.claim({ actor, incarnation, operation: operation() });
+        assert.ok(first.outcome === "claimed");
+        assert.equal(await expires(), false);
+        const owner = { incarnation, epoch: first.epoch };
+        await directory.release({ actor, owner, operation: operation() });
+        assert.equal(await expires(), true);
+        const again = await directory.claim({ actor, incarnation, operation: operation(), ...(create && { create }) });
+        assert.equal(again.outcome, "claimed");
+        assert.equal(await expires(), false);
+      }
     } finally {
       await store.close();
     }

@@ -1,6 +1,6 @@
 /**
  * Keeps the processes of a test from outliving it, however the test ends. Lines on standard input name processes
- * (`+pid`, `-pid`); when the input closes, because the test closed it or was killed, those still named are killed,
+ * (`+pid`, `-pid`); when the input ends, because the test closed it or was killed, those still named are killed,
  * and then their process groups.
  */
 const held = new Set();
@@ -16,7 +16,7 @@ process.stdin.on("data", (chunk) => {
     else held.delete(pid);
   }
 });
-process.stdin.on("close", () => {
+process.stdin.on("end", () => {
   kill([...held]);
   if (held.size === 0) process.exit(0);
   // First the processes alone, so that what they left to clean up after them can do so; then their groups.

@@ -160,7 +160,8 @@ export class NodeProcess {
   }
 
   signal(name: "SIGKILL" | "SIGSTOP" | "SIGCONT" | "SIGTERM" | "SIGINT"): void {
-    if (this.running) this.#child.kill(name);
+    // Not `ChildProcess.kill`: Deno's sends one signal only, and then reports that signal as the end.
+    if (this.running) process.kill(this.pid, name);
   }
 
   /** Kills it, gives its guard the time to end the upstreams, and kills what is left. */

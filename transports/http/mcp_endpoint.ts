@@ -228,7 +228,6 @@ export class McpEndpoint {
   ): Promise<void> {
     const { gateway, streams, clock } = this.#options;
     const { res } = exchange;
-    if (exchange.answered) return;
     const isAnswer = call.stream !== null;
     // The stream of a POST is bounded by the bodies that wait; its work has begun, so it must be let through.
     if (streams.full && !isAnswer) {
@@ -345,7 +344,10 @@ function sessionIdOf(header: string | null, id: RpcId | null): string | Refusal 
 
 function allowPage(exchange: Exchange, origin: string): void {
   exchange.res.setHeader("access-control-allow-origin", origin);
-  exchange.res.setHeader("access-control-expose-headers", "Mcp-Session-Id, MCP-Protocol-Version, Retry-After");
+  exchange.res.setHeader(
+    "access-control-expose-headers",
+    "Mcp-Session-Id, MCP-Protocol-Version, Retry-After, Troupe-Node",
+  );
   exchange.res.setHeader("vary", "Origin");
 }
 

@@ -15,10 +15,21 @@ const MEMO_HEADER_LENGTH = 2_048;
 export class Principals {
   /** In order of use, oldest first. */
   readonly #memo = new Map<string, Principal>();
+  /** The newest entry: one client often asks many times in a row. */
+  #lastHeader = "";
+  #lastPrincipal: Principal = ANONYMOUS;
 
   /** The principal of a request with this `Authorization` header. */
   of(authorization: string | undefined): Principal {
     if (authorization === undefined) return ANONYMOUS;
+    if (authorization === this.#lastHeader) return this.#lastPrincipal;
+    const principal = this.#find(authorization);
+    this.#lastHeader = authorization;
+    this.#lastPrincipal = principal;
+    return principal;
+  }
+
+  #find(authorization: string): Principal {
     const known = this.#memo.get(authorization);
     if (known !== undefined) {
       this.#memo.delete(authorization);

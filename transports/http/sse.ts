@@ -142,9 +142,10 @@ export class SseStream {
 
   /** Writes a comment if nothing was written since `silentSince` and nothing waits to be read. */
   keepAlive(silentSince: number): void {
-    if (this.#ended || this.#writing || this.#lastWrite > silentSince) return;
+    // While the client has not taken the last piece, an event may be half written.
+    if (this.#ended || this.#res.writableNeedDrain || this.#lastWrite > silentSince) return;
     this.#lastWrite = this.#clock.now();
-    if (!this.#res.writableNeedDrain) this.#res.write(": keep-alive\n\n");
+    this.#res.write(": keep-alive\n\n");
   }
 
   get #ended(): boolean {

@@ -66,7 +66,7 @@ export class RedisCoordinator implements Coordinator {
       pipelining: false,
       fit: () => subscriber.resubscribe(),
     });
-    const subscriber = new RedisSubscriber(subscriptions);
+    const subscriber: RedisSubscriber = new RedisSubscriber(subscriptions);
     const generation = new GenerationKeeper({
       keys,
       clock,

@@ -144,8 +144,18 @@ export class RedisDirectory implements Directory {
 
   async reassert(incarnation: Incarnation, records: readonly HeldRecord[]): Promise<{ lost: ActorId[] }> {
     const { generation, membership } = this.#options;
-    await generation.establish();
-    if ((await membership.readmit(incarnation)) === "dead") return { lost: records.map((record) => record.actor) };
+    return await generation.reassert(
+      async () => (await membership.readmit(incarnation)) === "alive",
+      async (readmitted) => {
+        if (!readmitted) return { lost: records.map((record) => record.actor) };
+        const lost = await this.#restore(incarnation, records);
+        await this.#entomb();
+        return { lost };
+      },
+    );
+  }
+
+  async #restore(incarnation: Incarnation, records: readonly HeldRecord[]): Promise<ActorId[]> {
     const lost: ActorId[] = [];
     for (let start = 0; start < records.length; start += RESTORE_BATCH) {
       const batch = records.slice(start, start + RESTORE_BATCH);
@@ -153,12 +163,12 @@ export class RedisDirectory implements Directory {
         batch.map(async ({ actor, epoch, state }) => {
           const version = state === null ? "" : String(state.version);
           const args = [incarnation, epoch, version, state?.bytes ?? NO_BYTES];
-          if (text((await this.#run(scripts.restoreScript, actor, args))[0]) === "lost") lost.push(actor);
+          const answer = await this.#run(scripts.restoreScript, actor, args, "reasserting");
+          if (text(answer[0]) === "lost") lost.push(actor);
         }),
       );
     }
-    await this.#entomb();
-    return { lost };
+    return lost;
   }
 
   #claim(request: ClaimRequest): Promise<readonly unknown[]> {
@@ -174,10 +184,15 @@ export class RedisDirectory implements Directory {
     ]);
   }
 
-  #run(script: Script, actor: ActorId, args: readonly (string | Uint8Array)[]): Promise<readonly unknown[]> {
+  #run(
+    script: Script,
+    actor: ActorId,
+    args: readonly (string | Uint8Array)[],
+    during: "never" | "reasserting" = "never",
+  ): Promise<readonly unknown[]> {
     const { keys, generation, commands } = this.#options;
     const { generation: copy, record, epochs } = keys.actor(actor);
-    return generation.run(commands, script, [copy, record, epochs], args);
+    return generation.run(commands, script, [copy, record, epochs], args, during);
   }
 
   #rememberEnded(actor: ActorId, tombstoneMs: number): void {
@@ -196,7 +211,9 @@ export class RedisDirectory implements Directory {
     for (let start = 0; start < entries.length; start += RESTORE_BATCH) {
       const batch = entries.slice(start, start + RESTORE_BATCH);
       await Promise.all(
-        batch.map(([actor, until]) => this.#run(scripts.entombScript, actor, [String(Math.ceil(until - now))])),
+        batch.map(([actor, until]) =>
+          this.#run(scripts.entombScript, actor, [String(Math.ceil(until - now))], "reasserting"),
+        ),
       );
     }
   }

@@ -49,6 +49,8 @@ if settled ~= '1' then return {'settling'} end
 if require_state == '1' and not version then return {'absent'} end
 local mine = next_epoch()
 redis.call('HSET', record, 'o', incarnation, 'e', mine, 'r', remember(ring, operation, mine))
+-- Rule: what is owned does not expire.
+redis.call('PERSIST', record)
 if create == '1' then
   version = '1'
   redis.call('HSET', record, 'v', version, 's', state)

@@ -111,8 +111,8 @@ export class GenerationKeeper {
   #run = "";
   #settled = false;
   #learnedAt = 0;
-  /** Why the store is not the one we knew, or `null`. */
-  #reset: string | null = null;
+  /** Set while the store is not the one we knew, or what this process owns is not all written back. */
+  #reset: Reset | null = null;
   #lastRound: Promise<void> = Promise.resolve();
   #stopTimer: () => void = () => {};
 
@@ -125,7 +125,7 @@ export class GenerationKeeper {
   }
 
   get resetReason(): string | null {
-    return this.#reset;
+    return this.#reset?.reason ?? null;
   }
 
   /** `"1"` where first claims are allowed as far as this process knows: scripts take it as an argument. */
@@ -143,21 +143,48 @@ export class GenerationKeeper {
     this.#stopTimer();
   }
 
-  /** Makes or adopts the generation. After a reset this is what ends `store_reset` for this process. */
+  /** Makes or adopts the generation. A reset is not over with it: see `reassert`. */
   establish(): Promise<void> {
     const next = this.#lastRound.catch(() => {}).then(() => this.#establish());
     this.#lastRound = next;
     return next;
   }
 
-  /** Runs a guarded script with the current generation. Throws `store_reset` when the store carries another. */
+  /**
+   * Ends a reset in its order. Membership verbs are let through once `readmit` is done: before, a renewal would find no
+   * counter and read that as a declared death. All others wait for `restore`: before, a commit would find no owner and
+   * read that as fenced. If any of it fails, all verbs throw `store_reset` again, so that it is done again.
+   */
+  async reassert<T>(readmit: () => Promise<boolean>, restore: (readmitted: boolean) => Promise<T>): Promise<T> {
+    const reset = this.#reset;
+    try {
+      await this.establish();
+      const readmitted = await readmit();
+      if (reset !== null && this.#reset === reset) reset.readmitted = true;
+      const result = await restore(readmitted);
+      if (this.#reset === reset) this.#reset = null;
+      return result;
+    } catch (error) {
+      this.#markReset(this.#reset?.reason ?? reset?.reason ?? "what this node owns could not be written back");
+      throw error;
+    }
+  }
+
+  /**
+   * Runs a guarded script with the current generation. Throws `store_reset` when the store carries another, and during
+   * a reset unless the script is one that `during` lets through.
+   */
   async run(
     connection: RedisConnection,
     script: Script,
     keys: readonly string[],
     args: readonly (string | Uint8Array)[],
+    during: "never" | "readmitted" | "reasserting" = "never",
   ): Promise<readonly unknown[]> {
-    if (this.#reset !== null) throw storeReset(script.name, this.#reset);
+    const reset = this.#reset;
+    if (reset !== null && during !== "reasserting" && !(during === "readmitted" && reset.readmitted)) {
+      throw storeReset(script.name, reset.reason);
+    }
     const expected = this.#current;
     const answer = fields(await connection.run(script, keys, [expected, ...args]));
     if (text(answer[0]) !== RESET) return answer;
@@ -216,7 +243,6 @@ export class GenerationKeeper {
       if (candidate !== this.#current) this.#learnedAt = clock.now();
       this.#current = candidate;
       this.#settled = text(confirmed[1]) === "1";
-      this.#reset = null;
       this.#stopTimer();
       if (!this.#settled) this.#closeAfter(Math.max(0, this.#learnedAt + settleMs - clock.now()));
       return;
@@ -228,8 +254,9 @@ export class GenerationKeeper {
 
   #closeAfter(ms: number): void {
     this.#stopTimer = this.#options.clock.after(ms, () => {
-      this.#settle("1").catch(() => {
-        if (this.#reset === null) this.#closeAfter(SETTLE_RETRY_MS);
+      this.#settle("1").catch((error: unknown) => {
+        // In a store of another generation there is nothing left to settle.
+        if (!TroupeError.is(error, "store_reset")) this.#closeAfter(SETTLE_RETRY_MS);
       });
     });
   }
@@ -237,17 +264,28 @@ export class GenerationKeeper {
   async #settle(close: "0" | "1"): Promise<void> {
     const { keys } = this.#options;
     const asked = this.#current;
-    const answer = await this.run(this.#options.commands(), settleScript, [keys.generation, keys.meta], [close]);
+    const answer = await this.run(
+      this.#options.commands(),
+      settleScript,
+      [keys.generation, keys.meta],
+      [close],
+      "reasserting",
+    );
     if (asked === this.#current && text(answer[1]) === "1") {
       this.#settled = true;
       this.#stopTimer();
     }
   }
 
+  /** Always a new object: whoever was about to end the one before must not end this one. */
   #markReset(reason: string): void {
-    this.#reset ??= reason;
-    this.#stopTimer();
+    this.#reset = { reason, readmitted: false };
   }
+}
+
+interface Reset {
+  reason: string;
+  readmitted: boolean;
 }
 
 function storeReset(what: string, reason: string): TroupeError {

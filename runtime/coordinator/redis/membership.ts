@@ -13,7 +13,7 @@ import { checkOperation } from "../operation.ts";
 import type { RedisConnection } from "./connection.ts";
 import type { GenerationKeeper } from "./generation.ts";
 import type { Keys } from "./keys.ts";
-import { defineScript, text } from "./script.ts";
+import { defineScript, type Script, text } from "./script.ts";
 import type { RedisSubscriber } from "./subscriber.ts";
 
 const CHANGED = `
@@ -172,8 +172,14 @@ export class RedisMembership implements Membership {
   async join(record: NodeRecord, operation: string): Promise<{ incarnation: Incarnation; view: number }> {
     checkOperation(operation);
     const { generation, meta, alive, beats, joins, changes } = this.#keys;
-    const answer = await this.#generation.run(
-      this.#commands,
+    // Who owns nothing has nothing to write back: it goes on in the store as it is now.
+    if (this.#generation.resetReason !== null && this.#own.size === 0) {
+      await this.#generation.reassert(
+        async () => true,
+        async () => {},
+      );
+    }
+    const answer = await this.#run(
       joinScript,
       [generation, meta, alive, beats, joins],
       [operation, JSON.stringify(record), changes],
@@ -199,13 +205,14 @@ export class RedisMembership implements Membership {
       readmitScript,
       [generation, meta, alive, beats, joins, dead],
       [incarnation, own.operation, JSON.stringify(own.record), beat, changes],
+      "reasserting",
     );
     return text(answer[0]) === "dead" ? "dead" : "alive";
   }
 
   async renew(incarnation: Incarnation): Promise<RenewResult> {
     const { generation, meta, beats } = this.#keys;
-    const answer = await this.#generation.run(this.#renewals, renewScript, [generation, meta, beats], [incarnation]);
+    const answer = await this.#run(renewScript, [generation, meta, beats], [incarnation], this.#renewals);
     if (text(answer[0]) === "renewed") return { outcome: "renewed", view: Number(text(answer[1])) };
     this.#own.delete(incarnation);
     return { outcome: "declared-dead" };
@@ -215,8 +222,7 @@ export class RedisMembership implements Membership {
     const { generation, meta, alive, changes } = this.#keys;
     const own = this.#own.get(incarnation);
     if (own !== undefined) own.record = record;
-    const answer = await this.#generation.run(
-      this.#commands,
+    const answer = await this.#run(
       updateScript,
       [generation, meta, alive],
       [incarnation, JSON.stringify(record), changes],
@@ -228,7 +234,7 @@ export class RedisMembership implements Membership {
     const found = new Map<Incarnation, number>();
     if (incarnations.length === 0) return found;
     const { generation, beats } = this.#keys;
-    const answer = await this.#generation.run(this.#commands, heartbeatsScript, [generation, beats], incarnations);
+    const answer = await this.#run(heartbeatsScript, [generation, beats], incarnations);
     const values = Array.isArray(answer[1]) ? answer[1] : [];
     incarnations.forEach((incarnation, index) => {
       const beat = text(values[index]);
@@ -257,7 +263,7 @@ export class RedisMembership implements Membership {
   async view(): Promise<MembershipView> {
     const { generation, meta, alive, dead } = this.#keys;
     const current = this.#generation.current;
-    const answer = await this.#generation.run(this.#commands, viewScript, [generation, meta, alive, dead], []);
+    const answer = await this.#run(viewScript, [generation, meta, alive, dead], []);
     const members = [...decodeMembers(answer[2], "alive"), ...decodeMembers(answer[3], "dead")];
     return { generation: current, view: Number(text(answer[1])), members };
   }
@@ -268,10 +274,19 @@ export class RedisMembership implements Membership {
     return () => void this.#listeners.delete(entry);
   }
 
+  /** Membership is open again as soon as this node is readmitted, while its records are still written back. */
+  #run(
+    script: Script,
+    keys: readonly string[],
+    args: readonly string[],
+    connection: RedisConnection = this.#commands,
+  ): Promise<readonly unknown[]> {
+    return this.#generation.run(connection, script, keys, args, "readmitted");
+  }
+
   async #bury(incarnation: Incarnation, observed: string): Promise<string> {
     const { generation, meta, alive, beats, joins, dead, deadOrder, changes } = this.#keys;
-    const answer = await this.#generation.run(
-      this.#commands,
+    const answer = await this.#run(
       declareScript,
       [generation, meta, alive, beats, joins, dead, deadOrder],
       [incarnation, observed, changes],

@@ -6,6 +6,7 @@
 import { type Clock, systemClock } from "../../../runtime/actor/clock.ts";
 import { encodeState } from "../../../runtime/actor/codec.ts";
 import type { AnyActorDefinition, Ref } from "../../../runtime/actor/define.ts";
+import { TroupeError } from "../../../runtime/actor/errors.ts";
 import { Host, type RunnableDefinition } from "../../../runtime/actor/host.ts";
 import { actorId, type Epoch, type Incarnation, type NodeId } from "../../../runtime/actor/ids.ts";
 import type { Message } from "../../../runtime/actor/message.ts";
@@ -110,6 +111,9 @@ export class TestNode {
   readonly timers = new Set<NodeJS.Timeout>();
   lease = Number.POSITIVE_INFINITY;
   commits = 0;
+  maxResidents: number | undefined;
+  /** When set, commits fail with an unknown outcome. */
+  storeDown = false;
   readonly #makeHost: () => Host;
   /** When set, commits are refused: somebody else owns everything. */
   fenced = false;
@@ -186,6 +190,7 @@ export class TestNode {
         io: {
           commit: async (actor, epoch, expected, bytes) => {
             this.commits++;
+            if (this.storeDown) throw new TroupeError("store_unavailable", "the store is down");
             const row = rows.get(actor);
             if (this.fenced || row === undefined || row.owner?.epoch !== epoch) return { outcome: "fenced" };
             if (row.version !== expected) return { outcome: "conflict", version: row.version };
@@ -200,6 +205,7 @@ export class TestNode {
         },
         send: (message) => this.router.fromThread(0, message),
         leaseDeadline: () => this.lease,
+        maxResidents: this.maxResidents,
       });
     this.host = this.#makeHost();
     this.router.addThread(0, { send: (message) => this.host.deliver(message) });

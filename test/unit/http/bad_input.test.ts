@@ -93,6 +93,22 @@ test("a body that grows too large: 413 reaches a client that is still sending, t
   await stillServes(edge);
 });
 
+test("a refused upload is read on for a moment, so that no reset overtakes the answer", async (t) => {
+  const { edge } = await withSession(t, { endpoint: { bodyLimit: 1_000 } });
+  const client = new RawClient(edge.port);
+  client.socket.pause();
+  const headers = Object.entries(POST_HEADERS).map(([name, value]) => `${name}: ${value}\r\n`);
+  client.send(`POST /mcp HTTP/1.1\r\nhost: localhost\r\n${headers.join("")}content-length: 100000000\r\n\r\n`);
+  for (let sent = 0; sent < 60; sent++) {
+    client.send("x".repeat(10_000));
+    await new Promise((resolve) => setTimeout(resolve, 5));
+  }
+  assert.equal(client.closed, false);
+  client.socket.resume();
+  await until(() => client.closed, "the end of the connection");
+  assert.match(client.received, /^HTTP\/1\.1 413 .*"code":-32000.*\}$/s);
+});
+
 test("a body of exactly the limit is taken", async (t) => {
   const { edge, session } = await withSession(t, { endpoint: { bodyLimit: 1_000 } });
   const text = JSON.stringify(PING);
@@ -135,6 +151,8 @@ test("no session id: 400; one that cannot be ours or is unknown: 404", async (t)
     rpcError(await request(edge, "GET", "/mcp", { ...get, ...header }), 404, -32001);
     rpcError(await request(edge, "DELETE", "/mcp", header), 404, -32001);
   }
+  // What cannot be ours costs the cluster nothing.
+  assert.deepEqual(edge.gateway.asked, [id, id, id]);
 });
 
 test("a session of another principal: 404 for everything, as if it were not there", async (t) => {

@@ -22,6 +22,8 @@ export class FakeGateway implements SessionGateway {
   readonly opened: OpenRequest[] = [];
   readonly posts: PostCall[] = [];
   readonly eventCalls: EventsCall[] = [];
+  /** Session ids it was asked about, known or not. */
+  readonly asked: string[] = [];
   openAnswer: PostAnswer = { kind: "json", body: '{"jsonrpc":"2.0","id":1,"result":{"protocolVersion":"2025-11-25"}}' };
   onPost: (call: PostCall) => PostAnswer | Promise<PostAnswer> = echo;
   onEvents: (call: EventsCall) => AsyncIterable<SessionEvent> = () => new EventFeed();
@@ -63,6 +65,7 @@ export class FakeGateway implements SessionGateway {
   }
 
   #check(sessionId: string, principal: Principal): void {
+    this.asked.push(sessionId);
     if (this.sessions.get(sessionId) !== principal) {
       throw new TroupeError("not_found", `no session/${sessionId}`, { started: "no" });
     }

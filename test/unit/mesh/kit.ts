@@ -122,6 +122,7 @@ export function call(id: number, actor: string, ...args: unknown[]): CallMessage
     Lane.Normal,
     0,
     [],
+    "",
     0,
   ];
 }
@@ -156,6 +157,8 @@ export interface TestProxy {
   connections: number;
   /** Changes or records what passes; `up` is towards the listener. */
   tap: (data: Buffer, direction: "up" | "down", connection: number) => Buffer;
+  /** Milliseconds that bytes of a connection take longer. */
+  delay: (direction: "up" | "down", connection: number) => number;
   /** Nothing passes any more and nothing is closed, as in a partition. */
   freeze(): void;
   /** Ends all connections. */
@@ -178,7 +181,10 @@ export async function startProxy(port: number, at = 0): Promise<TestProxy> {
       sockets.add(from);
       from.setNoDelay();
       from.on("data", (data: Buffer) => {
-        if (!to.destroyed) to.write(proxy.tap(data, direction, number));
+        const pass = () => void (to.destroyed || to.write(proxy.tap(data, direction, number)));
+        const ms = proxy.delay(direction, number);
+        if (ms === 0) pass();
+        else setTimeout(pass, ms);
       });
       from.on("error", () => {});
       from.on("close", () => {
@@ -192,6 +198,7 @@ export async function startProxy(port: number, at = 0): Promise<TestProxy> {
     address: `127.0.0.1:${(server.address() as AddressInfo).port}`,
     connections: 0,
     tap: (data) => data,
+    delay: () => 0,
     freeze: () => sockets.forEach((socket) => void socket.pause()),
     cut: () => sockets.forEach((socket) => void socket.destroy()),
     close: () => {

@@ -23,6 +23,21 @@ test("a link comes up once on both sides, whichever side learned of the other fi
   }
 });
 
+test("what comes before the last socket is authenticated waits for it", async () => {
+  const a = await startNode("a");
+  const b = await startNode("b");
+  const proxy = await startProxy(a.port);
+  // One welcome comes late, while the other sockets bring messages already.
+  proxy.delay = (direction, connection) => (direction === "down" && connection === 2 ? 50 : 0);
+  a.mesh.setPeers([b.member]);
+  b.mesh.setPeers([{ ...a.member, meshUrl: proxy.address }]);
+  await until(() => a.mesh.connected(b.incarnation), "a has its link");
+  for (let id = 0; id < 10; id++) assert.equal(a.mesh.send(b.incarnation, `x/${id}`, call(id, "x/y")), "queued");
+  assert.equal(b.mesh.connected(a.incarnation), false);
+  await until(() => b.messages.length === 10, "all messages");
+  assert.deepEqual([a.links, b.links], [["up b"], ["up a"]]);
+});
+
 test("three nodes make three links, with lanes and a bulk socket each", async () => {
   const nodes = [await startNode("a"), await startNode("b"), await startNode("c")] as const;
   introduce(...nodes);

@@ -93,8 +93,15 @@ describe("initialize over one upstream", () => {
   it("that cannot be reached is a JSON-RPC error that names it and why, however long it takes", async () => {
     const upstream = new FakeUpstream("broken");
     upstream.unreachable = "spawn nowhere ENOENT";
+    let giveUp = (): void => {};
+    upstream.slow = new Promise((resolve) => {
+      giveUp = resolve;
+    });
     const world = new World({ upstreams: [upstream] });
-    const answer = await world.post(initialize(params));
+    const posted = world.post(initialize(params));
+    await world.clock.advance(30_000);
+    giveUp();
+    const answer = await posted;
     assert.equal(answer.kind === "refused" && answer.status, 200);
     assert.equal(errorOf(answer).code, -32603);
     assert.match(errorOf(answer).message, /broken.*ENOENT/);
@@ -103,14 +110,23 @@ describe("initialize over one upstream", () => {
 
   it("is refused a second time", async () => {
     const world = new World();
-    await world.initialize();
-    assert.equal(errorOf(await world.post(initialize(params))).code, -32600);
+    await world.post(initialize(params));
+    assert.equal(errorOf(await world.post(initialize(params))).code, -32600, "before the client said initialized");
+    await world.notify("notifications/initialized");
     await world.move();
     assert.equal(errorOf(await world.post(initialize(params))).code, -32600);
   });
 });
 
 describe("initialize over several upstreams", () => {
+  it("asks what they offer, though the worker knows something already", async () => {
+    const world = new World({ upstreams: [new FakeUpstream("a"), new FakeUpstream("b")] });
+    await world.request("prompts/get", { name: "none" });
+    assert.equal(world.one.describes, 1);
+    world.one.capabilities = { tools: { listChanged: true } };
+    assert.deepEqual(((await world.initialize()).capabilities as Json).tools, { listChanged: true });
+  });
+
   it("merges capabilities and joins instructions under Troupe's name", async () => {
     const [a, b, c] = [new FakeUpstream("a"), new FakeUpstream("b"), new FakeUpstream("c")];
     a.capabilities = { tools: {}, resources: { subscribe: false } };

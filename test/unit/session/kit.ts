@@ -9,7 +9,7 @@ import { defineSession } from "../../../actors/session/session.ts";
 import type { SessionSettings } from "../../../actors/session/settings.ts";
 import type { UpstreamAccess } from "../../../actors/session/upstreams.ts";
 import type { Clock } from "../../../runtime/actor/clock.ts";
-import { decodeState, encodeState } from "../../../runtime/actor/codec.ts";
+import { decodeEnvelope, encodeState } from "../../../runtime/actor/codec.ts";
 import type { Ref, WorkerServices } from "../../../runtime/actor/define.ts";
 import { type AbortReason, TroupeError } from "../../../runtime/actor/errors.ts";
 import { Host, type RunnableDefinition } from "../../../runtime/actor/host.ts";
@@ -93,6 +93,9 @@ export class FakeUpstream {
   instructions: string | undefined;
   /** Why it cannot be reached, if it cannot. */
   unreachable: string | undefined;
+  /** What the answer to "what do you offer?" waits for. */
+  slow: Promise<void> | undefined;
+  describes = 0;
   readonly handlers = new Map<string, Handler>();
   readonly requests: Received[] = [];
   readonly notified: { method: string; params: Json | undefined }[] = [];
@@ -270,6 +273,8 @@ export class World {
     const access: UpstreamAccess = {
       describe: async (_ctx, name) => {
         const upstream = this.upstream(name);
+        upstream.describes++;
+        await upstream.slow;
         if (upstream.unreachable === undefined) return upstream.catalogue;
         throw new TroupeError("unavailable", `upstream ${name} could not be started: ${upstream.unreachable}`, {
           started: "no",
@@ -317,7 +322,7 @@ export class World {
         commit: async (_actor, _epoch, version, bytes) => {
           if (this.failCommits) throw new TroupeError("store_unavailable", "the store is away", { started: "no" });
           this.commits++;
-          this.stored = decodeState(bytes) as SessionState;
+          this.stored = decodeEnvelope(bytes).state as SessionState;
           return { outcome: "committed", version: version + 1 };
         },
         end: async () => {

@@ -1,7 +1,9 @@
 /** The pure parts: names, resource owners, JSON-RPC text, capabilities. */
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
+import { ClientCalls, Exchange } from "../../../actors/session/calls.ts";
 import { clientRefusal, offers } from "../../../actors/session/capabilities.ts";
+import type { PostAnswer } from "../../../actors/session/contract.ts";
 import { prefixedName, splitName } from "../../../actors/session/naming.ts";
 import { ResourceOwners } from "../../../actors/session/resource_owners.ts";
 import { errorText, readMessage, resultText } from "../../../actors/session/rpc.ts";
@@ -90,6 +92,22 @@ describe("JSON-RPC text", () => {
       errorText(null, { code: 1, message: "m" }),
       '{"jsonrpc":"2.0","id":null,"error":{"code":1,"message":"m"}}',
     );
+  });
+});
+
+describe("a call in flight", () => {
+  it("is settled once, and the others stay", () => {
+    const answers: PostAnswer[] = [];
+    const calls = new ClientCalls(() => assert.fail("no stream is needed"));
+    const begin = (id: number) =>
+      calls.begin(new Exchange(false, 1, 1_000, (answer) => answers.push(answer), assert.fail), id, "m", undefined);
+    const [one, two] = [begin(1), begin(2)];
+    calls.settle(one, "first");
+    calls.settle(one, "again");
+    calls.abandon(one);
+    assert.deepEqual(answers, [{ kind: "json", body: "first" }]);
+    assert.equal(calls.byId(2), two);
+    assert.equal(calls.size, 1);
   });
 });
 

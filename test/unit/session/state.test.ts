@@ -161,6 +161,14 @@ describe("a subscription", () => {
     assert.equal(get.messages.length, 1);
   });
 
+  it("is told again only to the upstream that owns the URI", async () => {
+    const world = await begun({ upstreams: [upstream("a"), upstream("b")] });
+    await world.ask("resources/subscribe", { uri: "a://b" });
+    await world.ask("tools/call", { name: "b__x" });
+    assert.equal(world.upstream("a").count("resources/subscribe"), 1);
+    assert.equal(world.upstream("b").count("resources/subscribe"), 0);
+  });
+
   it("is counted against a bound", async () => {
     const world = await begun({ settings: { maxSubscriptions: 2 } });
     for (const uri of ["a://1", "a://2", "a://2"]) await world.ask("resources/subscribe", { uri });

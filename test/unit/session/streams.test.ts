@@ -1,8 +1,18 @@
 /** Streams, the event log, and resuming. */
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
+import { Streams } from "../../../actors/session/streams.ts";
 import { TroupeError } from "../../../runtime/actor/errors.ts";
-import { type Connection, FakeUpstream, LATER, type Received, settle, World, type WorldOptions } from "./kit.ts";
+import {
+  type Connection,
+  FakeUpstream,
+  LATER,
+  ManualClock,
+  type Received,
+  settle,
+  World,
+  type WorldOptions,
+} from "./kit.ts";
 
 const CLIENT = { elicitation: {}, sampling: {}, roots: {} };
 
@@ -238,6 +248,21 @@ describe("Last-Event-ID", () => {
     assert.equal(refusedWith(resumed), 404);
   });
 
+  it("is refused when what came after it is no longer complete", async () => {
+    const world = await begun({ settings: { eventLog: { events: 4, bytes: 1_000_000, ageMs: 60_000 } } });
+    const [stream, call] = await streaming(world);
+    const primed = stream.lastEventId;
+    for (let n = 0; n < 6; n++) void world.one.ask("elicitation/create", { message: `${n}` }, call.related);
+    await settle();
+    await stream.drop();
+    const gap = world.resume(primed);
+    await gap.done;
+    assert.equal(refusedWith(gap), 404);
+    const resumed = world.resume(stream.lastEventId.replace(/-.*/, "-3"));
+    await settle();
+    assert.equal(resumed.messages.length, 3);
+  });
+
   it("from before a move never names an event of after it", async () => {
     const world = await begun();
     await world.notify("notifications/initialized");
@@ -317,6 +342,10 @@ describe("the GET stream", () => {
     const resumed = world.resume(primed);
     await settle();
     assert.equal(resumed.messages.length, 1, "what the first connection may have lost");
+    await resumed.drop();
+    const again = world.resume(second.lastEventId);
+    await settle();
+    assert.equal(again.messages.length, 0, "the second began after it");
   });
 
   it("forgets the oldest ephemeral messages first, and says how many", async () => {
@@ -349,6 +378,63 @@ describe("the GET stream", () => {
       Array.from({ length: 8 }, (_, n) => `a://${32 + n}`),
     );
     assert.equal(world.counts.get("troupe_session_events_dropped_total"), 32);
+    const primed = get.events[0]?.id ?? "";
+    await get.drop();
+    const resumed = world.resume(primed);
+    await settle();
+    assert.equal(resumed.messages.length, 8, "its priming event names where it began");
+  });
+});
+
+describe("the log", () => {
+  it("gives up delivered events before one that still waits for its reader", async () => {
+    const world = await begun({ settings: { eventLog: { events: 4, bytes: 1_000_000, ageMs: 60_000 } } });
+    const [lost, lostCall] = await streaming(world, "lost");
+    await lost.drop();
+    lostCall.answer({ waits: true });
+    for (let n = 0; n < 10; n++) {
+      const [stream, call] = await streaming(world, n);
+      call.answer({});
+      await stream.done;
+    }
+    assert.equal(world.session.sizes.events, 4);
+    const resumed = world.resume(lost.lastEventId);
+    await resumed.done;
+    assert.deepEqual(resumed.messages, [{ jsonrpc: "2.0", id: "lost", result: { waits: true } }]);
+  });
+
+  it("is bounded by bytes, but never gives up its newest event", async () => {
+    const world = await begun({ settings: { eventLog: { events: 100, bytes: 1_000, ageMs: 60_000 } } });
+    for (let n = 0; n < 3; n++) {
+      const [stream, call] = await streaming(world, n);
+      await stream.drop();
+      call.answer({ text: "x".repeat(2_000) });
+      await settle();
+      assert.equal(world.session.sizes.events, 1);
+      const resumed = world.resume(stream.lastEventId);
+      await resumed.done;
+      assert.equal(resumed.messages.length, 1);
+    }
+  });
+
+  it("ends a reader that stalls at four times the bound, rather than skip an event", async () => {
+    const streams = new Streams({
+      mark: "m",
+      priming: false,
+      bounds: { events: 2, bytes: 1_000, ageMs: 60_000 },
+      clock: new ManualClock(),
+      count: () => {},
+    });
+    const stream = streams.open();
+    const reader = streams.read(stream, new AbortController().signal);
+    await reader.next();
+    for (let n = 1; n <= 8; n++) streams.send(stream, `${n}`);
+    assert.equal(streams.logged, 8, "held for the reader");
+    streams.send(stream, "9");
+    assert.equal(streams.logged, 8);
+    assert.deepEqual(await reader.next(), { done: true, value: undefined });
+    assert.throws(() => streams.resume("m1-0"), /unknown event id/);
+    streams.resume("m1-7");
   });
 });
 

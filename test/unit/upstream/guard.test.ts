@@ -7,6 +7,7 @@ import { fileURLToPath } from "node:url";
 import { systemClock } from "../../../runtime/actor/clock.ts";
 import { silentLogger } from "../../../runtime/observe/log.ts";
 import { GuardProcess } from "../../../transports/upstream/guard.ts";
+import { signalGroup } from "../../../transports/upstream/process_group.ts";
 import { isAlive, isDeno, until } from "./kit.ts";
 
 type Parent = ChildProcessByStdio<null, Readable, null>;
@@ -14,7 +15,10 @@ const parents: Parent[] = [];
 const leftovers: number[] = [];
 afterEach(() => {
   for (const parent of parents.splice(0)) parent.kill("SIGKILL");
-  for (const pid of leftovers.splice(0)) if (isAlive(pid)) process.kill(pid, "SIGKILL");
+  for (const pid of leftovers.splice(0)) {
+    signalGroup(pid, "SIGKILL");
+    if (isAlive(pid)) process.kill(pid, "SIGKILL");
+  }
 });
 
 interface Pids {

@@ -95,7 +95,7 @@ test("messages go through a worker and back in order", async () => {
   await pool.start();
   const node = "1" as Incarnation;
   for (let id = 1; id <= 1_000; id++) {
-    ports[0]?.send([MessageType.Call, id, node, 0, "a/b" as ActorId, "", "m", [{ id }], 1_000, 1, 0, [], 0]);
+    ports[0]?.send([MessageType.Call, id, node, 0, "a/b" as ActorId, "", "m", [{ id }], 1_000, 1, 0, [], "", 0]);
   }
   await until(() => received.length === 1_000, "1,000 messages");
   assert.deepEqual(
@@ -161,7 +161,8 @@ for (const [name, end, pattern] of [
     await until(() => exits.length === 1, "the exit");
     assert.match(exits[0]?.reason ?? "", pattern);
     assert.throws(
-      () => ports[0]?.send([MessageType.Call, 1, "1" as Incarnation, 0, "a/b" as ActorId, "", "m", [], 1, 1, 0, [], 0]),
+      () =>
+        ports[0]?.send([MessageType.Call, 1, "1" as Incarnation, 0, "a/b" as ActorId, "", "m", [], 1, 1, 0, [], "", 0]),
       unavailable,
     );
     await until(() => pool.state(0) === "running", "the restart");

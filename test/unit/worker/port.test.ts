@@ -13,7 +13,7 @@ import {
 const node = "1" as Incarnation;
 
 function call(callId: number, ...args: unknown[]): Message {
-  return [MessageType.Call, callId, node, 0, "counter/a" as ActorId, "", "add", args, 1_000, 1, 0, [], 0];
+  return [MessageType.Call, callId, node, 0, "counter/a" as ActorId, "", "add", args, 1_000, 1, 0, [], "", 0];
 }
 
 function reply(callId: number, value: unknown): Message {
