@@ -72,7 +72,6 @@ export const Lease = defineActor({
   state: { initial: (): LeaseState => ({ fence: 0, grant: null }) },
   instance: () => new LeaseLine(),
   idleMs: 60_000,
-  readOnly: ["holder"],
   onActivate(ctx) {
     // The stored holder may have been told its time at the very end of the activation before.
     const { grant } = ctx.state;
@@ -160,11 +159,10 @@ async function acquire(ctx: Context, request: AcquireRequest): Promise<LeaseGran
     const waiter: Waiter = {
       holder,
       ttlMs,
-      since,
       gone: false,
-      grant(fence) {
+      grant(fence, grantedMs) {
         settled();
-        resolve({ name: ctx.key, holder, fence, ttlMs, waitedMs: clock.now() - since });
+        resolve({ name: ctx.key, holder, fence, ttlMs: grantedMs, waitedMs: clock.now() - since });
       },
       fail(error) {
         settled();
@@ -208,13 +206,8 @@ async function handOut(ctx: Context): Promise<void> {
 
 async function grantTo(ctx: Context, waiter: Waiter): Promise<void> {
   const { state, instance: line } = ctx;
-  const { clock } = ctx.worker;
-  const { holder } = waiter;
+  const { holder, ttlMs } = waiter;
   const fence = ++state.fence;
-  // Others who ask under that name are given the same grant, with the longest time any of them asked for.
-  const same = line.takeAll(holder);
-  const all = [waiter, ...same];
-  const ttlMs = Math.max(...all.map((each) => each.ttlMs));
   state.grant = { holder, fence, ttlMs };
   line.until = Number.POSITIVE_INFINITY;
   try {
@@ -222,17 +215,17 @@ async function grantTo(ctx: Context, waiter: Waiter): Promise<void> {
   } catch (error) {
     // It may be stored. Then this fence is spent, and a takeover waits out a grant that nobody was told of.
     state.grant = null;
-    for (const each of all) if (!each.gone) each.fail(error);
+    if (!waiter.gone) waiter.fail(error);
     return;
   }
-  const told = all.filter((each) => !each.gone);
+  const told = [waiter, ...line.takeAll(holder)].filter((each) => !each.gone);
   if (told.length === 0) {
+    // Where nobody else waits it stays stored until the next commit: a takeover meanwhile only waits for longer.
     state.grant = null;
-    // Where nobody waits it stays stored until the next commit: a takeover meanwhile only waits for longer.
     return;
   }
-  line.until = clock.now() + ttlMs;
-  for (const each of told) each.grant(fence);
+  line.until = ctx.worker.clock.now() + ttlMs;
+  for (const each of told) each.grant(fence, ttlMs);
 }
 
 /** Wakes up when the present grant may have lapsed, as long as somebody waits for that. */
@@ -249,9 +242,13 @@ function watchLapse(ctx: Context): void {
 
 function checkHolder(holder: unknown): void {
   if (typeof holder === "string" && holder.length > 0 && holder.length <= MAX_HOLDER_LENGTH) return;
-  throw new TroupeError("invalid_argument", `a lease's holder must be a string of 1 to ${MAX_HOLDER_LENGTH} characters`, {
-    started: "no",
-  });
+  throw new TroupeError(
+    "invalid_argument",
+    `a lease's holder must be a string of 1 to ${MAX_HOLDER_LENGTH} characters`,
+    {
+      started: "no",
+    },
+  );
 }
 
 function checkTtl(ttlMs: unknown): void {

@@ -17,11 +17,9 @@ export interface StoredGrant {
 export interface Waiter {
   readonly holder: string;
   readonly ttlMs: number;
-  /** When its call arrived, on the activation's clock. */
-  readonly since: number;
   /** Its caller has gone: it must not be granted anything. */
   gone: boolean;
-  grant(fence: number): void;
+  grant(fence: number, ttlMs: number): void;
   fail(error: unknown): void;
 }
 

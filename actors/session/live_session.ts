@@ -15,6 +15,7 @@ export class LiveSession implements SweptSession {
   readonly #parts: SessionParts;
   readonly #client: FromClient;
   #lastUsed: number;
+  #closing: Promise<void> | undefined;
 
   /** `ctx` must live as long as the activation. */
   constructor(ctx: ActivationContext<SessionState>, access: UpstreamAccess) {
@@ -94,16 +95,26 @@ export class LiveSession implements SweptSession {
     this.end().catch((error) => ctx.worker.log.warn("an idle session could not be ended", { session: ctx.key, error }));
   }
 
-  /** Ends the session for good. What waits fails as soon as that is stored, not when the activation stops. */
+  /**
+   * Ends the session for good. It has ended when that is stored: what waits fails then, and upstreams, which may take
+   * their time to stop, are stopped by the end of the activation, not while a client waits for its DELETE.
+   */
   async end(): Promise<void> {
     await this.#parts.ctx.end();
-    await this.close("ended");
+    void this.close("ended");
   }
 
-  /** Stops everything of this activation. `reason` decides whether upstreams see an end or only a silence. */
-  async close(reason: AbortReason | "idle" | "ended"): Promise<void> {
+  /**
+   * Stops everything of this activation; resolves when its upstreams have stopped. Never rejects. `reason` decides
+   * whether upstreams see an end or only a silence; the first one counts.
+   */
+  close(reason: AbortReason | "idle" | "ended"): Promise<void> {
+    this.#closing ??= this.#close(reason);
+    return this.#closing;
+  }
+
+  async #close(reason: AbortReason | "idle" | "ended"): Promise<void> {
     const parts = this.#parts;
-    if (parts.closed) return;
     parts.closed = true;
     idleSweep(parts.ctx.worker).delete(this);
     const code = reason === "ended" || reason === "idle" ? "ended" : "unavailable";

@@ -322,7 +322,7 @@ export class MembershipDriver {
 
   #tellLease(state: LeaseState): void {
     const told = [...this.#leaseListeners].map((listener) => listener(state));
-    if (state.kind === "parked") this.#log.warn("the node's lease ran out; its actors wait");
+    if (state.kind === "parked" && !this.#closed) this.#log.warn("the node's lease ran out; its actors wait");
     if (state.kind !== "lost") return;
     this.#log.error("this node was declared dead; it drops its actors and joins again");
     this.#rejoining = Promise.allSettled(told)

@@ -89,6 +89,8 @@ export async function startCluster(options: ClusterOptions = {}): Promise<Cluste
     if (server === undefined && count > 1) {
       const redis = await startRedis();
       closers.push(() => redis.stop());
+      const pid = /^process_id:(\d+)/m.exec(await redis.info("server"))?.[1];
+      if (pid !== undefined) leash.hold(Number(pid));
       server = redis;
     }
     const keyPrefix = options.keyPrefix ?? `troupe-test-${process.pid}-${Math.random().toString(36).slice(2, 8)}:`;

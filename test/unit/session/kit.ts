@@ -96,6 +96,8 @@ export class FakeUpstream {
   /** What the answer to "what do you offer?" waits for. */
   slow: Promise<void> | undefined;
   describes = 0;
+  /** What its stop waits for. */
+  slowStop: Promise<void> | undefined;
   readonly handlers = new Map<string, Handler>();
   readonly requests: Received[] = [];
   readonly notified: { method: string; params: Json | undefined }[] = [];
@@ -226,6 +228,7 @@ class FakeClient implements UpstreamClient {
     this.running = false;
     this.#fail(`upstream ${this.name} was stopped (${reason})`);
     this.#owner.onClosed(this.name, { reason: "closed", detail: `it was stopped (${reason})` });
+    await this.#upstream.slowStop;
   }
   #fail(message: string): void {
     for (const [request, reject] of this.#pending) {

@@ -205,6 +205,15 @@ describe("the end of a session", () => {
     assert.deepEqual([session.sizes.calls, session.sizes.requests, session.openStreams], [0, 0, 0]);
   });
 
+  it("by DELETE is answered when it is stored, though an upstream takes its time to stop", async () => {
+    const world = await begun();
+    await world.ask("tools/call", { name: "x" });
+    world.one.slowStop = new Promise(() => {});
+    await world.ref.terminate("tester");
+    assert.equal(world.ended, true);
+    assert.deepEqual(world.one.closedFor, ["ended"]);
+  });
+
   it("by losing ownership leaves upstreams silently", async () => {
     for (const reason of ["fenced", "drain"] as const) {
       const world = await begun();
