@@ -33,7 +33,7 @@ import type { ActorSystem, AnyActorDefinition, CallOptions, Ref, WorkerServices 
 import { TroupeError } from "./actor/errors.ts";
 import { Host, type HostIo, type RunnableDefinition } from "./actor/host.ts";
 import { actorId, type Incarnation, keyOf, kindOf, type NodeId } from "./actor/ids.ts";
-import { IO_THREAD } from "./actor/message.ts";
+import { IO_THREAD, MessageType } from "./actor/message.ts";
 import { makeRef } from "./actor/ref.ts";
 import { type Config, type ConfigInput, resolveConfig } from "./config/config.ts";
 import { hostOf, isLoopback, portOf } from "./config/rules.ts";
@@ -45,8 +45,10 @@ import { actorSettingsOf, runtimeName, scopesOf } from "./node_settings.ts";
 import { createLogger, type Logger } from "./observe/log.ts";
 import { Metrics } from "./observe/metrics.ts";
 import { DirectoryClient } from "./placement/directory.ts";
+import { LoopDelay, loadOf, PeerLoads } from "./placement/load.ts";
 import { MembershipDriver } from "./placement/membership_driver.ts";
 import type { PeerEvents, Peers } from "./placement/peers.ts";
+import { chooseNode } from "./placement/placement.ts";
 import { type KindInfo, Router } from "./placement/router.ts";
 import { kindsOf, loadDefinitions } from "./worker/definitions.ts";
 import type { WorkerIo, WorkerSettings, WorkerThread } from "./worker/entry.ts";
@@ -80,6 +82,7 @@ const DRAIN_TURNS_MS = 5_000;
 const EXIT_UNPROVEN = 70;
 /** Sessions asked for their description at once. */
 const DESCRIBE_AT_ONCE = 64;
+const TELL_LOAD_MS = 1_000;
 
 const BUILT_IN_ACTORS = ["../actors/session/session", "../actors/server/server"];
 
@@ -108,6 +111,8 @@ class Node implements RunningNode {
   readonly #lease = new LeaseWord();
   readonly #streams: SseStreams;
   readonly #guard: GuardProcess;
+  readonly #loopDelay: LoopDelay = new LoopDelay(this.#clock);
+  readonly #peerLoads: PeerLoads = new PeerLoads(this.#clock);
   readonly #guards = new Map<number, GuardScope>();
   readonly #kinds = new Map<string, KindInfo>();
   readonly #nodeActor: NodeActor;
@@ -176,6 +181,7 @@ class Node implements RunningNode {
       { clock: this.#clock },
     );
     this.#coordinator = coordinator;
+    this.#metrics.gauge("troupe_loop_delay_ms", "Average delay of the I/O loop", () => this.#loopDelay.averageMs);
     this.#metrics.gauge("troupe_coordinator_commands", "Commands sent to the coordinator's store", () =>
       coordinator.commands(),
     );
@@ -184,6 +190,7 @@ class Node implements RunningNode {
     await this.#join(coordinator);
     await this.#startActors(coordinator);
     await this.#setState("active");
+    this.#tellLoad();
     this.#readiness = { ready: true, reason: null };
   }
 
@@ -284,6 +291,7 @@ class Node implements RunningNode {
       linkDown: (peer, loss) => {
         if (loss === "declared-dead") this.#router?.peerDead(peer);
         else this.#router?.peerDown(peer);
+        this.#peerLoads.forget(peer);
         if (loss === "refused" && this.#config.mesh.direct) this.#membership?.onEvidence(peer);
       },
     };
@@ -370,6 +378,14 @@ class Node implements RunningNode {
       peers: this.#running(this.#mesh),
       incarnationOf: (id) => this.#member((member) => member.id === id && member.liveness === "alive")?.incarnation,
       isDead: (incarnation) => membership.isDead(incarnation),
+      choose: (kind, key, policy) =>
+        chooseNode(kind, key, policy, {
+          self: this.#incarnation,
+          members: membership.view.members,
+          load: (incarnation) => (incarnation === this.#incarnation ? this.#load() : this.#peerLoads.of(incarnation)),
+          random: Math.random,
+        }),
+      onLoad: (peer, load) => this.#peerLoads.heard(peer, load),
       actorsOnIoThread: workers === 0,
       log: this.#log,
       metrics: this.#metrics,
@@ -514,6 +530,21 @@ class Node implements RunningNode {
     };
   }
 
+  #load(): number {
+    return loadOf(this.#loopDelay.averageMs, this.#router?.calls ?? 0, this.#router?.residents ?? 0);
+  }
+
+  /** Tells the peers how busy this node is, once a second. */
+  #tellLoad(): void {
+    if (this.#stopping !== undefined) return;
+    const load = this.#load();
+    for (const { incarnation, liveness } of this.#membership?.view.members ?? []) {
+      if (liveness === "dead" || incarnation === this.#incarnation) continue;
+      this.#mesh?.send(incarnation, "load", [MessageType.Load, 0, this.#incarnation, IO_THREAD, load]);
+    }
+    this.#clock.after(TELL_LOAD_MS, () => this.#tellLoad());
+  }
+
   // Ends
 
   #currentReadiness(): Readiness {
@@ -526,6 +557,7 @@ class Node implements RunningNode {
 
   async #stop(answersMs: number, turnsMs: number): Promise<void> {
     this.#readiness = { ready: false, reason: "the node is shutting down" };
+    this.#loopDelay.stop();
     const failed = (what: string) => (error: unknown) => this.#log.warn(`${what} failed during shutdown`, { error });
     this.#router?.drain();
     await this.#setState("draining").catch(failed("announcing the shutdown"));

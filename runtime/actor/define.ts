@@ -33,12 +33,22 @@ export function concurrent(limit: number): TurnMode {
 }
 
 /**
- * Where a new activation goes.
- * - `prefer-local` (default): the node that was asked first.
+ * Where a new activation goes. Plain data, because the node that decides may not be one that runs the kind.
+ * - `prefer-local` (default): the node that was asked first; another one where that cannot run the kind.
+ * - `least-loaded`: the less loaded of two random nodes.
+ * - `hash`: by rendezvous hashing of the key over the nodes.
+ * - `{ pinned }`: the less loaded of two random nodes that have all these labels.
+ * - `{ colocate }`: the node of the actor of that kind with the same key; as `prefer-local` where that is nowhere yet.
  * - `node`: the node whose id follows the last `@` of the key; such actors need no directory, their node's membership
  *   owns them. They have no stored state.
  */
-export type PlacementPolicy = "prefer-local" | "node";
+export type PlacementPolicy =
+  | "prefer-local"
+  | "least-loaded"
+  | "hash"
+  | "node"
+  | { readonly pinned: Readonly<Record<string, string>> }
+  | { readonly colocate: string };
 
 /** What a worker offers to the actors on it. */
 export interface WorkerServices {

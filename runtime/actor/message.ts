@@ -22,6 +22,7 @@ export const MessageType = {
   Credit: 3,
   Cancel: 4,
   NotHere: 5,
+  Load: 6,
 } as const;
 
 /** Priority classes of a mailbox, strict: control before normal before background. */
@@ -110,7 +111,23 @@ export type NotHereMessage = [
   epoch: Epoch | "",
 ];
 
-export type Message = CallMessage | ReplyMessage | ItemMessage | CreditMessage | CancelMessage | NotHereMessage;
+/** A node tells its peers how busy it is; belongs to no call. */
+export type LoadMessage = [
+  type: typeof MessageType.Load,
+  zero: 0,
+  incarnation: Incarnation,
+  thread: number,
+  load: number,
+];
+
+export type Message =
+  | CallMessage
+  | ReplyMessage
+  | ItemMessage
+  | CreditMessage
+  | CancelMessage
+  | NotHereMessage
+  | LoadMessage;
 
 /** Whether a message goes towards the actor; the others go back to the origin of the call. */
 export function isTowardsActor(message: Message): message is CallMessage | CreditMessage | CancelMessage {

@@ -70,6 +70,15 @@ export class DirectoryClient {
     return this.#limited(() => this.#resolve(actor, requireState));
   }
 
+  /** The living owner of an actor, without becoming it. Rejects with `unavailable` when the store does not answer. */
+  owner(actor: ActorId): Promise<Owner | null> {
+    return this.#limited(async () => {
+      const found = await this.#directory.lookup(actor);
+      const owner = found?.owner ?? null;
+      return owner === null || (await this.#deaths.confirmDead(owner.incarnation)) ? null : owner;
+    });
+  }
+
   /** Makes an actor with its first state. Rejects with `already_exists`, `unavailable` (outcome unknown). */
   create(actor: ActorId, bytes: Uint8Array): Promise<Resolution> {
     return this.#limited(async () => {

@@ -18,7 +18,7 @@
  * It never looks into arguments or results.
  */
 import type { Clock } from "../actor/clock.ts";
-import type { DeactivateReason } from "../actor/define.ts";
+import type { DeactivateReason, PlacementPolicy } from "../actor/define.ts";
 import { type AbortReason, decodeError, encodeError, TroupeError } from "../actor/errors.ts";
 import { type ActorId, type Epoch, type Incarnation, keyOf, kindOf, type NodeId } from "../actor/ids.ts";
 import {
@@ -45,7 +45,7 @@ import type { Peers } from "./peers.ts";
 
 /** What the router knows of a kind. */
 export interface KindInfo {
-  placement: "prefer-local" | "node";
+  placement: PlacementPolicy;
   /** Only `create` makes one. */
   requireState: boolean;
   /** On the I/O thread; only for Troupe's own. */
@@ -67,6 +67,10 @@ export interface RouterOptions {
   /** The living incarnation of a node, by the view this node has. */
   incarnationOf: (nodeId: NodeId) => Incarnation | undefined;
   isDead: (incarnation: Incarnation) => boolean;
+  /** The node for a new actor, or undefined when none can run it. See `placement.ts`. */
+  choose: (kind: string, key: string, policy: PlacementPolicy) => Incarnation | undefined;
+  /** A peer told how busy it is. */
+  onLoad: (peer: Incarnation, load: number) => void;
   /** `workers: 0`: the I/O thread runs ordinary actors too. */
   actorsOnIoThread: boolean;
   log: Logger;
@@ -137,6 +141,16 @@ export class Router {
     metrics.gauge("troupe_routes", "Cached routes to actors on other nodes", () => this.#routes.size);
   }
 
+  /** Calls on record, for the node's load. */
+  get calls(): number {
+    return this.#calls.size;
+  }
+
+  /** Actors here, likewise. */
+  get residents(): number {
+    return this.#local.size;
+  }
+
   /** Actors this node owns. */
   *actors(): IterableIterator<{ id: ActorId; epoch: Epoch; thread: number }> {
     for (const [id, { owner, thread }] of this.#local) yield { id, epoch: owner.epoch, thread };
@@ -177,6 +191,7 @@ export class Router {
       case MessageType.Credit:
         return this.#follow(message);
       case MessageType.NotHere:
+      case MessageType.Load:
         return;
     }
   }
@@ -205,6 +220,9 @@ export class Router {
       }
       case MessageType.NotHere:
         return this.#notHere(peer, message);
+      case MessageType.Load:
+        if (Number.isFinite(message[4])) this.#options.onLoad(peer, message[4]);
+        return;
     }
   }
 
@@ -365,9 +383,10 @@ export class Router {
     if (++call.attempts > this.#limits.attempts) {
       return this.#fail(call, "unavailable", `${actor} moved ${this.#limits.attempts} times while it was called`, "no");
     }
-    const kind = this.#options.kinds.get(kindOf(actor));
-    if (kind === undefined)
-      return this.#fail(call, "unknown_kind", `no actor kind "${kindOf(actor)}" on this node`, "no");
+    const kind = this.#options.kinds.get(kindOf(actor)) ?? this.#foreignKind(actor);
+    if (kind === undefined) {
+      return this.#fail(call, "unknown_kind", `no node runs actor kind "${kindOf(actor)}"`, "no");
+    }
     if (kind.placement === "node") return this.#toNode(call, keyOf(actor));
     const route = this.#routes.get(actor);
     if (route !== undefined) {
@@ -457,7 +476,13 @@ export class Router {
     let failure: TroupeError | undefined;
     try {
       await first;
-      if (waiting.some((call) => !call.settled)) await this.#place(actor, kind);
+      if (waiting.some((call) => !call.settled)) {
+        await this.#place(
+          actor,
+          kind,
+          waiting.some(({ message }) => message[2] !== this.#incarnation),
+        );
+      }
     } catch (error) {
       failure = TroupeError.is(error)
         ? error
@@ -473,10 +498,39 @@ export class Router {
     }
   }
 
-  async #place(actor: ActorId, kind: KindInfo): Promise<void> {
+  /** A kind that this node does not run and another one does: it is placed there. */
+  #foreignKind(actor: ActorId): KindInfo | undefined {
+    const somewhere = this.#options.choose(kindOf(actor), keyOf(actor), "least-loaded");
+    return somewhere === undefined ? undefined : { placement: "least-loaded", requireState: false, io: false };
+  }
+
+  async #place(actor: ActorId, kind: KindInfo, asked: boolean): Promise<void> {
+    // A node that was asked by a peer was chosen by it.
+    const elsewhere = asked ? undefined : await this.#elsewhere(actor, kind);
+    if (elsewhere !== undefined) return this.#remember(actor, elsewhere);
     const resolution = await this.#options.directory.resolve(actor, kind.requireState);
     if (resolution.place === "there") return this.#remember(actor, resolution.owner);
     this.#activate(actor, resolution.owner, resolution.state, true);
+  }
+
+  /**
+   * Where else an actor is, or should be; undefined: it is to be claimed here. A node that should have it is asked with
+   * an empty epoch, and claims it then.
+   */
+  async #elsewhere(actor: ActorId, { placement }: KindInfo): Promise<Owner | undefined> {
+    const self = this.#incarnation;
+    if (placement === "prefer-local" && !this.#draining) return undefined;
+    let chosen: Incarnation | undefined;
+    if (typeof placement === "object" && "colocate" in placement) {
+      const other = `${placement.colocate}/${keyOf(actor)}` as ActorId;
+      chosen = this.#local.has(other) ? self : (await this.#options.directory.owner(other))?.incarnation;
+    }
+    chosen ??= this.#options.choose(kindOf(actor), keyOf(actor), placement);
+    if (chosen === self) return undefined;
+    const owner = await this.#options.directory.owner(actor);
+    if (owner !== null) return owner.incarnation === self ? undefined : owner;
+    if (chosen !== undefined) return { incarnation: chosen, epoch: "" as Epoch };
+    throw new TroupeError("unavailable", `no node can take ${actor} now`, { started: "no", retryAfterMs: 1_000 });
   }
 
   #activate(actor: ActorId, owner: Owner, state: StoredState | null, listed: boolean): void {

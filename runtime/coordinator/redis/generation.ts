@@ -10,7 +10,7 @@
  * - one that is not newer than its own: the store was replaced, or is behind;
  * - another run id: the server was restarted or a replica took over, so acknowledged writes may be missing;
  * - a slot without its copy although all were written once: one shard lost its data.
- * Until then every verb throws `store_reset`. Only `reestablish`, which the nodes reach through `reassert`, goes on.
+ * From then on every verb of that process throws `store_reset`, until it has written back what it owns (`reassert`).
  *
  * **Settling.** A generation that replaced another one starts unsettled: first claims, takeovers and declarations are
  * refused until one node lease (TTL and grace) has gone by on the monotonic clock of a node that watched it, so that

@@ -11,10 +11,11 @@ import { Host, type RunnableDefinition } from "../../../runtime/actor/host.ts";
 import { actorId, type Epoch, type Incarnation, type NodeId } from "../../../runtime/actor/ids.ts";
 import type { Message } from "../../../runtime/actor/message.ts";
 import { makeRef } from "../../../runtime/actor/ref.ts";
-import type { ClaimResult, Directory, Owner } from "../../../runtime/coordinator/contract.ts";
+import type { ClaimResult, Directory, Member, Owner } from "../../../runtime/coordinator/contract.ts";
 import { silentLogger } from "../../../runtime/observe/log.ts";
 import { Metrics } from "../../../runtime/observe/metrics.ts";
 import { DirectoryClient } from "../../../runtime/placement/directory.ts";
+import { chooseNode } from "../../../runtime/placement/placement.ts";
 import { Router } from "../../../runtime/placement/router.ts";
 
 interface Row {
@@ -47,6 +48,11 @@ export class TestDirectory {
     return { outcome: "claimed", epoch: row.owner.epoch, state };
   };
 
+  lookup: Directory["lookup"] = async (actor) => {
+    const row = this.rows.get(actor);
+    return row === undefined ? null : { owner: row.owner, hasState: row.bytes !== null, ended: row.ended };
+  };
+
   release: Directory["release"] = async ({ actor, owner }) => {
     const row = this.rows.get(actor);
     if (row?.owner?.epoch !== owner.epoch) return "fenced";
@@ -59,6 +65,7 @@ export class TestCluster {
   readonly directory = new TestDirectory();
   readonly nodes = new Map<Incarnation, TestNode>();
   readonly dead = new Set<Incarnation>();
+  readonly loads = new Map<Incarnation, number>();
   /** Links that are down, as `a|b` in order. */
   readonly cut = new Set<string>();
 
@@ -66,6 +73,25 @@ export class TestCluster {
     const node = new TestNode(id, this, definitions);
     this.nodes.set(node.incarnation, node);
     return node;
+  }
+
+  /** The membership view. */
+  members(): Member[] {
+    return [...this.nodes.values()].map(({ incarnation, id, kinds, labels }) => ({
+      id,
+      incarnation,
+      kinds,
+      labels,
+      url: "",
+      meshUrl: "",
+      pid: 0,
+      runtime: "",
+      version: "",
+      startedAt: 0,
+      servers: [],
+      state: "active",
+      liveness: "alive",
+    }));
   }
 
   /** Takes a link down, both ends told. */
@@ -104,6 +130,9 @@ function link(a: Incarnation, b: Incarnation): string {
 
 export class TestNode {
   readonly incarnation: Incarnation;
+  readonly id: NodeId;
+  readonly kinds: string[];
+  labels: Record<string, string> = {};
   host: Host;
   readonly router: Router;
   readonly directory: TestDirectory;
@@ -136,6 +165,8 @@ export class TestNode {
     };
     const incarnation = `${id}-1` as Incarnation;
     this.incarnation = incarnation;
+    this.id = id as NodeId;
+    this.kinds = definitions.map(({ kind }) => kind);
     this.directory = cluster.directory;
     const { rows } = cluster.directory;
     const unused = async (): Promise<never> => {
@@ -144,7 +175,7 @@ export class TestNode {
     const directory: Directory = {
       claim: cluster.directory.claim,
       release: cluster.directory.release,
-      lookup: unused,
+      lookup: cluster.directory.lookup,
       transfer: unused,
       commit: unused,
       end: unused,
@@ -168,6 +199,14 @@ export class TestNode {
       },
       incarnationOf: (nodeId) => [...cluster.nodes.keys()].find((of) => of.startsWith(`${nodeId}-`)),
       isDead,
+      choose: (kind, key, policy) =>
+        chooseNode(kind, key, policy, {
+          self: incarnation,
+          members: cluster.members(),
+          load: (of) => cluster.loads.get(of) ?? 0,
+          random: Math.random,
+        }),
+      onLoad: (peer, load) => cluster.loads.set(peer, load),
       actorsOnIoThread: true,
       log: silentLogger,
       metrics: new Metrics(),

@@ -103,7 +103,7 @@ describe("a POST", () => {
     await assert.rejects(world.ref.terminate("stranger"), notFound);
     const stream = world.connect(null, null, "stranger");
     await stream.done;
-    assert.ok(notFound(stream.error));
+    assert.ok(notFound(stream.error), "not found");
     assert.equal(world.ended, false);
   });
 

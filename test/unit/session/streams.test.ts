@@ -446,7 +446,7 @@ describe("a slow reader", () => {
     for (let n = 1; n <= 128; n++)
       waiting.push(world.one.notify("notifications/progress", { progress: n }, call.related));
     const waits = waiting.at(-1);
-    assert.ok(waits instanceof Promise);
+    assert.ok(waits instanceof Promise, "the sender is asked to wait");
     await waits;
     await settle();
     assert.equal(stream.messages.length, 129, "nothing was lost");
