@@ -16,7 +16,7 @@ export interface PresenceView {
    * death. Rejects when the group refuses it, or `close` came first.
    */
   join(member: string, meta?: unknown): Promise<void>;
-  /** Rejects when the group cannot be reached; the member is then not announced again either. */
+  /** Resolves when the group knows, or the attachment that kept the member is over. */
   leave(member: string): Promise<void>;
   members(): Promise<PresentMember[]>;
   /** A snapshot, then changes; a snapshot again whenever something may have been missed. Ends with `signal` or `close`. */
@@ -62,7 +62,18 @@ class View implements PresenceView {
   }
 
   async leave(member: string): Promise<void> {
-    if (this.#mine.delete(member)) await this.#ref.leave(member, this.#attachment);
+    if (!this.#mine.delete(member)) return;
+    const { signal } = this.#closing;
+    const attachment = this.#attachment;
+    for (let attempt = 1; attachment === this.#attachment && !this.#mine.has(member) && !signal.aborted; attempt++) {
+      try {
+        await this.#ref.leave(member, attachment);
+        return;
+      } catch (error) {
+        if (!isPassing(error)) throw error;
+        await pause(this.#clock, attempt, error, signal);
+      }
+    }
   }
 
   members(): Promise<PresentMember[]> {

@@ -20,7 +20,7 @@
  * `MAX_MEMBERS` members of a group; attachments and watchers together are streams of one activation, which the runtime
  * bounds; names up to 256 characters; `meta` up to 4,096 characters as JSON. Beyond: `overloaded`, `invalid_argument`.
  */
-import { type ActorContext, concurrent, defineActor } from "../../runtime/actor/define.ts";
+import { type ActorContext, defineActor } from "../../runtime/actor/define.ts";
 import { TroupeError } from "../../runtime/actor/errors.ts";
 import { fired } from "../delivery/reopened.ts";
 import { type Life, MAX_MEMBERS, type PresenceEvent, PresenceGroup, type PresentMember } from "./group.ts";
@@ -39,7 +39,6 @@ let attachments = 0;
 
 export const Presence = defineActor({
   kind: "presence",
-  mode: concurrent(64),
   instance: () => new PresenceGroup(),
   onActivate(ctx) {
     const { clock } = ctx.worker;
