@@ -20,4 +20,5 @@ export { type ActorId, actorId, type Epoch, type Incarnation, type NodeId } from
 export { Lane } from "./actor/message.ts";
 export { type Config, ConfigError, type ConfigInput, loadConfig } from "./config/config.ts";
 export { type RunningNode, startNode } from "./node.ts";
+export type { DiagnosticEvent, DiagnosticEvents } from "./observe/events.ts";
 export type { Logger } from "./observe/log.ts";

@@ -42,6 +42,7 @@ import type { Coordinator, Member, NodeRecord } from "./coordinator/contract.ts"
 import { openCoordinator } from "./coordinator/open.ts";
 import { NodeManagement } from "./management.ts";
 import { actorSettingsOf, runtimeName, scopesOf } from "./node_settings.ts";
+import { DiagnosticEvents } from "./observe/events.ts";
 import { createLogger, type Logger } from "./observe/log.ts";
 import { Metrics } from "./observe/metrics.ts";
 import { DirectoryClient } from "./placement/directory.ts";
@@ -67,6 +68,8 @@ export interface RunningNode extends ActorSystem {
   drain(): Promise<void>;
   /** Ends at once what `drain` would end gently; after a drain it does nothing. */
   close(): Promise<void>;
+  /** What happens to this node's actors. */
+  readonly events: DiagnosticEvents;
   /** Settles when the node has stopped, whatever the reason. */
   readonly closed: Promise<void>;
 }
@@ -104,6 +107,7 @@ export async function startNode(input: ConfigInput = {}, options: NodeOptions = 
 class Node implements RunningNode {
   readonly nodeId: NodeId;
   readonly closed: Promise<void>;
+  readonly events = new DiagnosticEvents();
   readonly #config: Config;
   readonly #log: Logger;
   readonly #clock: Clock = systemClock();
@@ -322,6 +326,7 @@ class Node implements RunningNode {
         this.#guard.feed(lease.deadlineMs);
       } else {
         this.#lease.park();
+        this.events.emit({ type: "parked" });
       }
     });
     membership.onRejoin((incarnation) => this.#rejoined(incarnation));
@@ -347,6 +352,7 @@ class Node implements RunningNode {
   #rejoined(incarnation: Incarnation): void {
     this.#log.warn("joined again after a declared death", { was: this.#incarnation, incarnation });
     this.#incarnation = incarnation;
+    this.events.emit({ type: "rejoined", incarnation });
     this.#directory?.rename(incarnation);
     this.#router?.rename(incarnation);
     this.#mesh?.setSelf(incarnation, this.#running(this.#coordinator).generation);
@@ -385,6 +391,7 @@ class Node implements RunningNode {
           load: (incarnation) => (incarnation === this.#incarnation ? this.#load() : this.#peerLoads.of(incarnation)),
           random: Math.random,
         }),
+      events: this.events,
       onLoad: (peer, load) => this.#peerLoads.heard(peer, load),
       actorsOnIoThread: workers === 0,
       log: this.#log,
@@ -431,6 +438,7 @@ class Node implements RunningNode {
       events: {
         onReady: (index, port) => {
           router.addThread(index + 1, port);
+          this.#tellListening(index);
           port.onmessage((message) => router.fromThread(index + 1, message));
         },
         onExit: (index, _code, reason) => {
@@ -438,6 +446,7 @@ class Node implements RunningNode {
           router.threadDied(index + 1);
           if (this.#stopping !== undefined) return;
           restarts.add();
+          this.events.emit({ type: "worker-restarted", thread: index + 1, reason });
           this.#log.warn("a worker ended", { worker: index, reason });
         },
         onUnproven: (_index, reason) => this.#die(reason),
@@ -445,7 +454,19 @@ class Node implements RunningNode {
       },
     });
     this.#pool = pool;
+    this.events.onHeard = () => {
+      for (let index = 0; index < size; index++) this.#tellListening(index);
+    };
     await pool.start();
+  }
+
+  /** Workers send events only while somebody listens here. */
+  #tellListening(index: number): void {
+    const { heard } = this.events;
+    this.#pool
+      ?.control(index)
+      ?.listening(heard)
+      .catch(() => {});
   }
 
   #workerIo(index: number): WorkerIo {
@@ -461,6 +482,9 @@ class Node implements RunningNode {
       protect: (pid) => guard.protect(pid),
       unprotect: (pid) => guard.release(pid),
       counts: (counts) => this.#count(counts),
+      events: (events) => {
+        for (const event of events) this.events.emit(event);
+      },
       log: (level, message, fields) => this.#log[level](message, fields),
     };
   }
@@ -487,6 +511,7 @@ class Node implements RunningNode {
       log: this.#log,
       settings: this.#config.workers === 0 ? actorSettingsOf(this.#config) : {},
       processGuard: this.#guard,
+      events: this.events,
       count: (name, by = 1) => this.#count({ [name]: by }),
     };
   }
@@ -570,6 +595,7 @@ class Node implements RunningNode {
     }
     await this.#mesh?.close();
     await this.#coordinator?.close().catch(failed("closing the coordinator"));
+    this.events.emit({ type: "drained", node: this.nodeId });
     this.#resolveClosed();
   }
 

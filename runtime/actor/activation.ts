@@ -33,6 +33,8 @@ const TURNS_PER_SLICE = 32;
 const CANCEL_GRACE_MS = 1_000;
 /** Longest time for onDeactivate, and for running turns of a stopping activation, milliseconds. */
 const DEACTIVATE_MS = 2_000;
+/** A turn that takes this long is reported, milliseconds. */
+const SLOW_TURN_MS = 1_000;
 const MAX_STREAMS = 4_096;
 
 export class Activation {
@@ -127,6 +129,7 @@ export class Activation {
     turn.readOnly = shape?.readOnly ?? false;
     if (!this.#mailbox.push(turn)) {
       host.services.count("troupe_mailbox_overloaded_total");
+      host.services.events.emit({ type: "shed", actor: this.id, reason: "mailbox" });
       const overloaded = new TroupeError(
         "overloaded",
         `${this.id}: its mailbox is full (${this.#mailbox.size} messages)`,
@@ -144,6 +147,11 @@ export class Activation {
 
   /** The caller gave up. */
   cancel(turn: Turn, reason: AbortReason): void {
+    const { events } = this.host.services;
+    if (events.heard && turn.message !== null) {
+      const started = turn.status === "running";
+      events.emit({ type: "cancelled", actor: this.id, method: turn.message[6], reason, started });
+    }
     if (turn.status === "queued") {
       this.#mailbox.remove(turn);
       this.#answer(turn, notStarted(this.id, reason), undefined);
@@ -328,6 +336,7 @@ export class Activation {
       return this.#answer(turn, parked, undefined);
     }
     this.lastUsed = now;
+    turn.startedAt = now;
     const method = this.definition.methods[message[6]] as RunnableDefinition["methods"][string];
     let args = message[7];
     const validator = this.definition.arguments?.[message[6]];
@@ -389,6 +398,12 @@ export class Activation {
 
   #ended(turn: Turn, error: unknown, value: unknown): void {
     this.#running.delete(turn);
+    const tookMs = this.host.clock.now() - turn.startedAt;
+    if (tookMs >= SLOW_TURN_MS && turn.message !== null) {
+      this.host.services.count("troupe_slow_turns_total");
+      const [, , , , actor, , method] = turn.message;
+      this.host.services.events.emit({ type: "slow-turn", actor, method, ms: tookMs, waiting: this.#mailbox.size });
+    }
     if (turn.status === "running") this.#answer(turn, error, value);
     if (this.status === "active") {
       if (this.#mailbox.size > 0) this.pump();

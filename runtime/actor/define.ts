@@ -10,6 +10,7 @@
  */
 
 import type { StandardSchemaV1 } from "@standard-schema/spec";
+import type { DiagnosticEvent } from "../observe/events.ts";
 import type { Logger } from "../observe/log.ts";
 import type { Clock } from "./clock.ts";
 import type { AbortReason } from "./errors.ts";
@@ -59,6 +60,8 @@ export interface WorkerServices {
   /** Plain data from the configuration, by name; the node's assembly decides which. */
   readonly settings: Readonly<Record<string, unknown>>;
   readonly processGuard: ProcessGuard;
+  /** Where diagnostic events go. */
+  readonly events: { readonly heard: boolean; emit(event: DiagnosticEvent): void };
   /** Adds to a counter of the node's `/metrics`. Cheap; sums are handed over every second. */
   count(name: string, by?: number): void;
 }

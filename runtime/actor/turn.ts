@@ -44,6 +44,8 @@ export class Turn extends Deadline implements ParentTurn, ActorContext<unknown, 
   /** Whether the handler still runs, settled or not. */
   occupies = false;
   abortedWith: TroupeError | null = null;
+  /** When its handler began, on the host's clock. */
+  startedAt = 0;
   /** For a stream: items it may send now. */
   credit: number;
   iterator: AsyncIterator<unknown> | undefined;

@@ -38,6 +38,7 @@ import {
 } from "../actor/message.ts";
 import { OriginTable } from "../actor/origin_table.ts";
 import type { Owner, StoredState } from "../coordinator/contract.ts";
+import type { DiagnosticEvents } from "../observe/events.ts";
 import type { Logger } from "../observe/log.ts";
 import type { Counter, Metrics } from "../observe/metrics.ts";
 import type { DirectoryClient } from "./directory.ts";
@@ -71,6 +72,7 @@ export interface RouterOptions {
   choose: (kind: string, key: string, policy: PlacementPolicy) => Incarnation | undefined;
   /** A peer told how busy it is. */
   onLoad: (peer: Incarnation, load: number) => void;
+  events: DiagnosticEvents;
   /** `workers: 0`: the I/O thread runs ordinary actors too. */
   actorsOnIoThread: boolean;
   log: Logger;
@@ -538,6 +540,11 @@ export class Router {
     this.#local.set(actor, { thread, owner, listed });
     this.#residents.set(thread, (this.#residents.get(thread) ?? 0) + 1);
     this.#routes.delete(actor);
+    const { events } = this.#options;
+    if (events.heard) {
+      if (listed) events.emit({ type: "claimed", actor, epoch: owner.epoch });
+      events.emit({ type: "activated", actor, thread });
+    }
     this.#send(thread, [HostMessageType.Activate, actor, owner.epoch, state?.version ?? 0, state?.bytes ?? null]);
   }
 
@@ -603,6 +610,7 @@ export class Router {
     const route = this.#routes.get(actor);
     if (route !== undefined && route.incarnation === peer && route.epoch === message[5]) this.#routes.delete(actor);
     call.at = undefined;
+    this.#options.events.emit({ type: "moved", actor, from: peer });
     this.#resent.add();
     this.#dispatch(call);
   }
@@ -625,6 +633,7 @@ export class Router {
     if (local === undefined || local.thread !== thread || local.owner.epoch !== epoch) return;
     this.#local.delete(actor);
     this.#residents.set(thread, Math.max(0, (this.#residents.get(thread) ?? 0) - 1));
+    this.#options.events.emit(reason === "fenced" ? { type: "fenced", actor } : { type: "deactivated", actor, reason });
     if (error !== null && this.#failed.size < MAX_FAILED) {
       this.#failed.set(actor, decodeError(error));
       this.#options.clock.after(FAILED_MS, () => this.#failed.delete(actor));

@@ -4,6 +4,7 @@
 import type { ProcessGuard, WorkerServices } from "../actor/define.ts";
 import { type HeldState, Host, type HostIo } from "../actor/host.ts";
 import type { ActorId, Epoch, Incarnation, NodeId } from "../actor/ids.ts";
+import type { DiagnosticEvent } from "../observe/events.ts";
 import { createLogger, type LogFields, type LogLevel } from "../observe/log.ts";
 import { runWorker, type WorkerControl } from "./control.ts";
 import { type KindReport, kindsOf, loadDefinitions } from "./definitions.ts";
@@ -30,6 +31,8 @@ export interface WorkerIo {
   unprotect(pid: number): void;
   /** What was counted since the last time. */
   counts(counts: Readonly<Record<string, number>>): void;
+  /** Diagnostic events; sent only while somebody listens. */
+  events(events: readonly DiagnosticEvent[]): void;
   log(level: LogLevel, message: string, fields: LogFields): void;
 }
 
@@ -43,10 +46,14 @@ export interface WorkerStats {
 export interface WorkerThread extends WorkerControl<WorkerSettings, WorkerStats> {
   /** What the actors here hold, to write it back after a store reset. */
   held(): HeldState[];
+  /** Whether anybody listens to diagnostic events. */
+  listening(heard: boolean): void;
 }
 
 /** How often a worker hands its counters over, milliseconds. */
 const COUNTS_MS = 1_000;
+/** Events of one tick; further ones are dropped. */
+const MAX_EVENTS = 1_024;
 /** Ids that one life of a worker may use. */
 const CALL_IDS_PER_LIFE = 2 ** 32;
 /** Longest time running turns get when the worker stops, milliseconds. */
@@ -55,6 +62,12 @@ const STOP_MS = 4_000;
 await runWorker<WorkerIo>(({ thread, clock, data, io, lease }): WorkerThread => {
   let host: Host | undefined;
   let counts: Record<string, number> = {};
+  const events = { heard: false, batch: [] as DiagnosticEvent[], emit: (event: DiagnosticEvent) => emit(event) };
+  const emit = (event: DiagnosticEvent): void => {
+    if (!events.heard || events.batch.length >= MAX_EVENTS) return;
+    if (events.batch.push(event) > 1) return;
+    setImmediate(() => void io.events(events.batch.splice(0)).catch(() => {}));
+  };
   const log = createLogger({
     format: "json",
     write: (line) => {
@@ -82,6 +95,7 @@ await runWorker<WorkerIo>(({ thread, clock, data, io, lease }): WorkerThread => 
         log,
         settings,
         processGuard,
+        events,
         count(name, by = 1) {
           counts[name] = (counts[name] ?? 0) + by;
         },
@@ -110,6 +124,9 @@ await runWorker<WorkerIo>(({ thread, clock, data, io, lease }): WorkerThread => 
     resume() {},
     async stop(reason) {
       await host?.stopAll(reason, STOP_MS);
+    },
+    listening(heard) {
+      events.heard = heard;
     },
     held: () => host?.held() ?? [],
     stats: () => ({ residents: host?.residents ?? 0, heapUsed: process.memoryUsage().heapUsed }),

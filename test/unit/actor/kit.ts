@@ -12,6 +12,7 @@ import { actorId, type Epoch, type Incarnation, type NodeId } from "../../../run
 import type { Message } from "../../../runtime/actor/message.ts";
 import { makeRef } from "../../../runtime/actor/ref.ts";
 import type { ClaimResult, Directory, Member, Owner } from "../../../runtime/coordinator/contract.ts";
+import { DiagnosticEvents } from "../../../runtime/observe/events.ts";
 import { silentLogger } from "../../../runtime/observe/log.ts";
 import { Metrics } from "../../../runtime/observe/metrics.ts";
 import { DirectoryClient } from "../../../runtime/placement/directory.ts";
@@ -137,6 +138,7 @@ export class TestNode {
   readonly router: Router;
   readonly directory: TestDirectory;
   readonly counts = new Map<string, number>();
+  readonly events = new DiagnosticEvents();
   readonly timers = new Set<NodeJS.Timeout>();
   lease = Number.POSITIVE_INFINITY;
   commits = 0;
@@ -206,6 +208,7 @@ export class TestNode {
           load: (of) => cluster.loads.get(of) ?? 0,
           random: Math.random,
         }),
+      events: this.events,
       onLoad: (peer, load) => cluster.loads.set(peer, load),
       actorsOnIoThread: true,
       log: silentLogger,
@@ -224,6 +227,7 @@ export class TestNode {
           log: silentLogger,
           settings: {},
           processGuard: { protect: async () => {}, release: () => {} },
+          events: this.events,
           count: (name, by = 1) => void this.counts.set(name, (this.counts.get(name) ?? 0) + by),
         },
         io: {

@@ -214,6 +214,8 @@ test("a stranger who claims to be a member gets nothing before the proof, and no
     { ...claimed, key: authenticationKey("guess") },
     { peer: a.member, link: 1, lane: 0, lanes: 1, nonce: freshNonce(), seal: false },
   ).send;
+  // Longer than a handshake text may be, and right otherwise.
+  assert.equal(await stranger(a, (ws) => ws.send(`${hello}${" ".repeat(4_096)}`)), 4400);
   const code = await stranger(a, (ws) => {
     ws.send(hello);
     ws.once("message", () => ws.send(Buffer.from([0, 0x91, 1])));

@@ -191,6 +191,22 @@ test("what waits behind a large message with the same key comes after it", async
   );
 });
 
+test("a delivered large message leaves nothing behind in later ones", async () => {
+  const [a, b] = await startPair({ lanes: 1 });
+  const sent = () => metric(b, 'troupe_mesh_bytes_total{direction="sent"}');
+  const small = async (id: number): Promise<number> => {
+    const before = sent();
+    b.mesh.send(a.incarnation, "actor/x", call(id, "actor/x"));
+    await until(() => a.messages.some(({ message }) => message[1] === id), "the small message");
+    return sent() - before;
+  };
+  const alone = await small(1);
+  for (const id of [2, 3]) b.mesh.send(a.incarnation, "actor/x", call(id, "actor/x", new Uint8Array(500_000)));
+  await until(() => a.messages.length === 3, "the large ones");
+  await until(() => metric(b, "troupe_mesh_queue_bytes") === 0, "b knows they were delivered");
+  assert.equal(await small(4), alone);
+});
+
 /** `a` and `b`, whose link stands still: nothing is read any more, nothing is closed. */
 async function startStuckPair(options: Parameters<typeof startNode>[1]): Promise<[a: TestNode, b: TestNode]> {
   const a = await startNode("a", options);

@@ -28,12 +28,7 @@ interface HandMadeSocket {
 
 const peer = { nodeId: "b" as NodeId, incarnation: "b" as Incarnation };
 
-/** Dials `node` as b, by hand, and proves the secret. */
-async function open(node: TestNode, link: number, lane: number, lanes = 1): Promise<HandMadeSocket> {
-  const ws = new WebSocket(`ws://127.0.0.1:${node.port}/troupe-mesh`);
-  const closed = new Promise<number>((resolve) => ws.on("close", resolve));
-  ws.on("error", () => {});
-  await new Promise((resolve) => ws.on("open", resolve));
+function hello(node: TestNode, link: number, lane: number, lanes: number): ReturnType<typeof startDialer> {
   const self = {
     ...peer,
     generation: "generation-1" as Generation,
@@ -42,7 +37,16 @@ async function open(node: TestNode, link: number, lane: number, lanes = 1): Prom
     protocol: { min: 1, max: 1 },
     key: authenticationKey(SECRET),
   };
-  let { state, send } = startDialer(self, { peer: node.member, link, lane, lanes, nonce: freshNonce(), seal: false });
+  return startDialer(self, { peer: node.member, link, lane, lanes, nonce: freshNonce(), seal: false });
+}
+
+/** Dials `node` as b, by hand, and proves the secret. */
+async function open(node: TestNode, link: number, lane: number, lanes = 1): Promise<HandMadeSocket> {
+  const ws = new WebSocket(`ws://127.0.0.1:${node.port}/troupe-mesh`);
+  const closed = new Promise<number>((resolve) => ws.on("close", resolve));
+  ws.on("error", () => {});
+  await new Promise((resolve) => ws.on("open", resolve));
+  let { state, send } = hello(node, link, lane, lanes);
   await new Promise<void>((resolve) => {
     ws.on("message", (data, binary) => {
       if (binary) return;
@@ -144,6 +148,17 @@ test("a second socket at the same place is refused", async () => {
   const second = await open(a, 1, 0);
   assert.equal(await second.closed, 4409);
   assert.equal(a.mesh.connected(peer.incarnation), true);
+});
+
+test("a handshake with an incarnation that the node has left is ended", async () => {
+  const a = await startNode("a");
+  a.mesh.setPeers([{ ...peer, meshUrl: "127.0.0.1:1" }]);
+  const ws = new WebSocket(`ws://127.0.0.1:${a.port}/troupe-mesh`);
+  const closed = new Promise((resolve) => ws.on("close", resolve));
+  ws.on("error", () => {});
+  ws.on("open", () => ws.send(hello(a, 1, 0, 1).send));
+  ws.on("message", () => a.mesh.setSelf("0" as Incarnation));
+  assert.equal(await closed, 1006);
 });
 
 test("a link that never becomes complete is closed in time", async () => {

@@ -2,6 +2,7 @@
  * A session actor on the real actor host, with a clock that tests move and upstreams that tests script. No sockets, no
  * threads, no waiting: time passes only by `clock.advance`.
  */
+
 import type { PostAnswer, SessionDescription, SessionEvent, SessionState } from "../../../actors/session/contract.ts";
 import type { LiveSession } from "../../../actors/session/live_session.ts";
 import { openSession } from "../../../actors/session/open.ts";
@@ -16,6 +17,7 @@ import { Host, type RunnableDefinition } from "../../../runtime/actor/host.ts";
 import { actorId, type Epoch, type Incarnation, type NodeId } from "../../../runtime/actor/ids.ts";
 import { HostMessageType } from "../../../runtime/actor/message.ts";
 import { makeRef } from "../../../runtime/actor/ref.ts";
+import { DiagnosticEvents } from "../../../runtime/observe/events.ts";
 import { silentLogger } from "../../../runtime/observe/log.ts";
 import {
   type Catalogue,
@@ -312,6 +314,7 @@ export class World {
       clock: this.clock,
       log: { ...silentLogger, warn: (message) => void this.warnings.push(message) },
       settings: { session: settings },
+      events: new DiagnosticEvents(),
       processGuard: { protect: () => Promise.resolve(), release() {} },
       count: (name, by = 1) => void this.counts.set(name, (this.counts.get(name) ?? 0) + by),
     };

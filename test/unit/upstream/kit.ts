@@ -1,10 +1,12 @@
 /** What upstream tests share: a worker's services without a node, owners that remember, and ways to wait. */
+
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { type Clock, systemClock } from "../../../runtime/actor/clock.ts";
 import type { ProcessGuard, WorkerServices } from "../../../runtime/actor/define.ts";
 import type { Incarnation, NodeId } from "../../../runtime/actor/ids.ts";
+import { DiagnosticEvents } from "../../../runtime/observe/events.ts";
 import { silentLogger } from "../../../runtime/observe/log.ts";
 import type {
   Channel,
@@ -45,6 +47,7 @@ export function testServices(
     clock: options.clock ?? systemClock(),
     log: silentLogger,
     settings: { upstreams: options.upstreams ?? [] },
+    events: new DiagnosticEvents(),
     processGuard: options.guard ?? new CountingGuard(),
     count: (name, by = 1) => void counts.set(name, (counts.get(name) ?? 0) + by),
     counts,

@@ -1,0 +1,101 @@
+/**
+ * What happened to actors and nodes, as typed events: one stream that tests await instead of sleeping, and that an
+ * operator's view can draw. Nothing in the product depends on who listens; with nobody listening an event costs a look
+ * at an empty set.
+ */
+import type { ActorId, Epoch, Incarnation, NodeId } from "../actor/ids.ts";
+
+export type DiagnosticEvent =
+  /** This node became the owner of an actor. */
+  | { type: "claimed"; actor: ActorId; epoch: Epoch }
+  /** An activation began on a thread. */
+  | { type: "activated"; actor: ActorId; thread: number }
+  | { type: "deactivated"; actor: ActorId; reason: string }
+  /** A route to an actor was found out of date. */
+  | { type: "moved"; actor: ActorId; from: Incarnation }
+  /** An activation lost its actor to another owner. */
+  | { type: "fenced"; actor: ActorId }
+  /** A call was refused at a bound. */
+  | { type: "shed"; actor: ActorId; reason: string }
+  /** A turn took long; `waiting` calls stood behind it. */
+  | { type: "slow-turn"; actor: ActorId; method: string; ms: number; waiting: number }
+  | { type: "cancelled"; actor: ActorId; method: string; reason: string; started: boolean }
+  | { type: "worker-restarted"; thread: number; reason: string }
+  | { type: "parked" }
+  | { type: "rejoined"; incarnation: Incarnation }
+  | { type: "drained"; node: NodeId };
+
+/** Events a reader may be behind before the oldest are dropped. */
+const MAX_BEHIND = 1_024;
+
+/** Told as they happen to whoever listens. */
+export class DiagnosticEvents {
+  readonly #listeners = new Set<(event: DiagnosticEvent) => void>();
+  /** Called when the first listener comes and when the last one goes. */
+  onHeard: ((heard: boolean) => void) | undefined;
+
+  /** Whether an event would be heard, for places where making one has a cost. */
+  get heard(): boolean {
+    return this.#listeners.size > 0;
+  }
+
+  emit(event: DiagnosticEvent): void {
+    for (const listener of this.#listeners) listener(event);
+  }
+
+  /** Calls `listener`, which must not throw, with each event. Returns what stops it. */
+  on(listener: (event: DiagnosticEvent) => void): () => void {
+    this.#listeners.add(listener);
+    if (this.#listeners.size === 1) this.onHeard?.(true);
+    return () => {
+      if (this.#listeners.delete(listener) && this.#listeners.size === 0) this.onHeard?.(false);
+    };
+  }
+
+  /** The next event of `type` that `matches`. Rejects when `signal` fires first. */
+  next<Type extends DiagnosticEvent["type"]>(
+    type: Type,
+    matches: (event: Extract<DiagnosticEvent, { type: Type }>) => boolean = () => true,
+    signal?: AbortSignal,
+  ): Promise<Extract<DiagnosticEvent, { type: Type }>> {
+    return new Promise((resolve, reject) => {
+      const stop = this.on((event) => {
+        if (event.type !== type) return;
+        const found = event as Extract<DiagnosticEvent, { type: Type }>;
+        if (!matches(found)) return;
+        stop();
+        signal?.removeEventListener("abort", onAbort);
+        resolve(found);
+      });
+      const onAbort = (): void => {
+        stop();
+        reject(signal?.reason);
+      };
+      signal?.addEventListener("abort", onAbort, { once: true });
+    });
+  }
+
+  /** All events from now on. A reader that falls behind loses the oldest ones. */
+  async *[Symbol.asyncIterator](): AsyncGenerator<DiagnosticEvent> {
+    const queue: DiagnosticEvent[] = [];
+    let wake: (() => void) | undefined;
+    const stop = this.on((event) => {
+      if (queue.push(event) > MAX_BEHIND) queue.shift();
+      wake?.();
+    });
+    try {
+      for (;;) {
+        const event = queue.shift();
+        if (event !== undefined) {
+          yield event;
+          continue;
+        }
+        await new Promise<void>((resolve) => {
+          wake = resolve;
+        });
+      }
+    } finally {
+      stop();
+    }
+  }
+}
