@@ -37,7 +37,9 @@ import { Fanout } from "./fanout.ts";
 import { DropOldest, type Gap, type Message, weightOf } from "./queue.ts";
 import { reopened } from "./reopened.ts";
 
-/** What a feed or a subscription carries. */
+/** What a feed carries. `number`: the last publication before it was in force. */
+export type FeedItem = { type: "ready"; number: number } | Message | Gap;
+/** What a hub tells a subscriber. */
 export type Delivered = { type: "ready" } | Message | Gap;
 
 const MAX_PAYLOAD = 1024 * 1024;
@@ -65,13 +67,13 @@ export const Topic = defineActor({
     },
 
     /** For hubs: one per node. */
-    async *feed(ctx): AsyncGenerator<Delivered> {
+    async *feed(ctx): AsyncGenerator<FeedItem> {
       const queue = new DropOldest();
-      const { feeds } = ctx.instance;
+      const { feeds, published } = ctx.instance;
       feeds.add(queue);
       ctx.signal.addEventListener("abort", () => queue.close(), { once: true });
       try {
-        yield { type: "ready" };
+        yield { type: "ready", number: published };
         yield* drained(queue);
       } finally {
         feeds.delete(queue);
@@ -92,10 +94,10 @@ export const Hub = defineActor({
   methods: {
     async *subscribe(ctx): AsyncGenerator<Delivered> {
       const subscriber = ctx.instance.add();
-      ctx.signal.addEventListener("abort", () => subscriber.queue.close(), { once: true });
+      ctx.signal.addEventListener("abort", () => ctx.instance.remove(subscriber), { once: true });
       try {
         await subscriber.ready;
-        yield { type: "ready" };
+        if (subscriber.inForce) yield { type: "ready" };
         yield* drained(subscriber.queue);
       } finally {
         ctx.instance.remove(subscriber);
@@ -115,21 +117,21 @@ async function* drained(queue: DropOldest): AsyncGenerator<Message | Gap> {
 /** Fans out what the topic says, until `signal` fires. Rejects when the topic refuses the feed itself. */
 async function readFeed(ctx: ActivationContext<undefined>, fanout: Fanout, signal: AbortSignal): Promise<void> {
   const topic = ctx.actor(Topic, ctx.key.slice(0, ctx.key.lastIndexOf("@")));
-  let last: number | undefined;
+  let last = 0;
   for await (const { opening, item } of reopened(() => topic.with({ signal }).feed(), ctx.worker.clock, signal)) {
     switch (item.type) {
       case "ready":
         if (opening > 0) fanout.gap(null);
-        last = undefined;
+        last = item.number;
         fanout.ready();
         break;
       case "gap":
         fanout.gap(item.missed);
-        last = undefined;
+        last += item.missed ?? 0;
         break;
       case "message":
         // An overloaded link may drop an answer on its way.
-        if (last !== undefined && item.number !== last + 1) fanout.gap(item.number - last - 1);
+        if (item.number !== last + 1) fanout.gap(item.number - last - 1);
         last = item.number;
         fanout.push(item);
     }

@@ -7,8 +7,9 @@ import { DropOldest, type Message, weightOf } from "./queue.ts";
 
 export interface Subscriber {
   readonly queue: DropOldest;
-  /** Resolves when the feed is open; also when the subscriber was removed. */
+  /** Resolves when the feed is open; also when the subscriber was removed, or the feed failed. */
   readonly ready: Promise<void>;
+  readonly inForce: boolean;
 }
 
 interface Member extends Subscriber {
@@ -44,6 +45,7 @@ export class Fanout {
     for (const member of this.#members) {
       if (member !== subscriber) continue;
       this.#members.delete(member);
+      member.queue.close();
       member.resolve();
     }
     if (this.#members.size === 0) this.close();

@@ -22,30 +22,25 @@ export const QUEUE_MESSAGES = 1_024;
 export const QUEUE_WEIGHT = 4 * 1024 * 1024;
 
 export class DropOldest {
-  readonly #items: { message: Message; weight: number }[] = [];
+  readonly #items: { item: Message | Gap; weight: number }[] = [];
   #weight = 0;
-  /** Stands before the first item. */
-  #gap: Gap | undefined;
   #wake: (() => void) | undefined;
   #closed = false;
   #failure: unknown;
 
   /** A message alone is always taken, however heavy. */
   push(message: Message, weight: number): void {
-    this.#items.push({ message, weight });
+    this.#items.push({ item: message, weight });
     this.#weight += weight;
-    while (this.#items.length > QUEUE_MESSAGES || (this.#items.length > 1 && this.#weight > QUEUE_WEIGHT)) {
-      this.#weight -= this.#items.shift()?.weight ?? 0;
-      this.#miss(1);
-    }
+    if (this.#items.length > QUEUE_MESSAGES || this.#weight > QUEUE_WEIGHT) this.#dropOldest();
     this.#wake?.();
   }
 
-  /** Something was missed after what is queued now. All of it goes too: what counts to the consumer is that it missed. */
+  /** Something was missed after what is queued now. */
   gap(missed: number | null): void {
-    this.#miss(missed === null ? null : missed + this.#items.length);
-    this.#items.length = 0;
-    this.#weight = 0;
+    const last = this.#items.at(-1);
+    if (last?.item.type === "gap") last.item = merged(last.item, missed);
+    else this.#items.push({ item: { type: "gap", missed }, weight: 0 });
     this.#wake?.();
   }
 
@@ -54,15 +49,10 @@ export class DropOldest {
     for (;;) {
       if (this.#failure !== undefined) throw this.#failure;
       if (this.#closed) return undefined;
-      const gap = this.#gap;
-      if (gap !== undefined) {
-        this.#gap = undefined;
-        return gap;
-      }
-      const item = this.#items.shift();
-      if (item !== undefined) {
-        this.#weight -= item.weight;
-        return item.message;
+      const first = this.#items.shift();
+      if (first !== undefined) {
+        this.#weight -= first.weight;
+        return first.item;
       }
       await new Promise<void>((resolve) => {
         this.#wake = resolve;
@@ -81,10 +71,23 @@ export class DropOldest {
     this.#wake?.();
   }
 
-  #miss(missed: number | null): void {
-    const before = this.#gap === undefined ? 0 : this.#gap.missed;
-    this.#gap = { type: "gap", missed: before === null || missed === null ? null : before + missed };
+  #dropOldest(): void {
+    let gap: Gap = { type: "gap", missed: 0 };
+    // One less than the bound, because the gap takes a place.
+    while (this.#items.length >= QUEUE_MESSAGES || (this.#items.length > 1 && this.#weight > QUEUE_WEIGHT)) {
+      const dropped = this.#items.shift();
+      if (dropped === undefined) break;
+      this.#weight -= dropped.weight;
+      gap = merged(gap, dropped.item.type === "gap" ? dropped.item.missed : 1);
+    }
+    const next = this.#items[0];
+    if (next?.item.type === "gap") next.item = merged(gap, next.item.missed);
+    else if (gap.missed !== 0) this.#items.unshift({ item: gap, weight: 0 });
   }
+}
+
+function merged(gap: Gap, missed: number | null): Gap {
+  return { type: "gap", missed: gap.missed === null || missed === null ? null : gap.missed + missed };
 }
 
 /** Values looked at for a weight; the rest of a larger payload is not counted. */

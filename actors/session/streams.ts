@@ -38,8 +38,8 @@ const STALLED_FACTOR = 4;
 const EVENT_ID = /^([0-9a-z]{1,32})-([0-9a-z]{1,10})(?:_[0-9a-z]{1,10})?$/;
 
 /** HTTP status of a `Last-Event-ID` that is not one of ours, and of one that cannot be resumed (any more). */
-const MALFORMED = 400;
-const UNKNOWN = 404;
+/** Not 404: to a client that means its session is gone (MCP, Streamable HTTP, session management). */
+const REFUSED = 400;
 
 interface Entry {
   readonly stream: EventStream;
@@ -211,7 +211,7 @@ export class Streams {
   /** The stream that `post` named. Throws `not_found`. */
   find(id: string): EventStream {
     const stream = this.#streams.get(id);
-    if (stream === undefined) throw unknownEvent("unknown stream", UNKNOWN);
+    if (stream === undefined) throw unknownEvent("unknown stream", REFUSED);
     return stream;
   }
 
@@ -222,14 +222,14 @@ export class Streams {
    */
   resume(lastEventId: string): EventStream {
     const [, id, seq36] = EVENT_ID.exec(lastEventId) ?? [];
-    if (id === undefined || seq36 === undefined) throw unknownEvent("malformed event id", MALFORMED);
+    if (id === undefined || seq36 === undefined) throw unknownEvent("malformed event id", REFUSED);
     this.#trim(this.#options.clock.now());
     const stream = this.#streams.get(id);
     const after = Number.parseInt(seq36, 36);
     if (stream === undefined || after > stream.seq || after < stream.trimmed) {
-      throw unknownEvent("unknown event id", UNKNOWN);
+      throw unknownEvent("unknown event id", REFUSED);
     }
-    if (stream.ended && after === stream.seq) throw unknownEvent("unknown event id: that stream is complete", UNKNOWN);
+    if (stream.ended && after === stream.seq) throw unknownEvent("unknown event id: that stream is complete", REFUSED);
     this.#rewind(stream, after);
     return stream;
   }

@@ -174,7 +174,7 @@ describe("the stream of a POST", () => {
     await stream.done;
     const resumed = world.resume(stream.lastEventId);
     await resumed.done;
-    assert.equal(refusedWith(resumed), 404);
+    assert.equal(refusedWith(resumed), 400);
   });
 
   it("loses its connection but not itself when the upstream asks for polling", async () => {
@@ -199,14 +199,14 @@ describe("the stream of a POST", () => {
 });
 
 describe("Last-Event-ID", () => {
-  it("that is none of ours is answered 400, one that is unknown 404", async () => {
+  it("that is none of ours or unknown is answered 400, because 404 would end the session for its client", async () => {
     const world = await begun();
     for (const [id, status] of [
       ["", 400],
       ["no id at all", 400],
       ["-1", 400],
       [`${"z".repeat(99)}-1`, 400],
-      ["abc-1", 404],
+      ["abc-1", 400],
     ] as const) {
       const connection = world.resume(id);
       await connection.done;
@@ -220,7 +220,7 @@ describe("Last-Event-ID", () => {
     const [stream] = await streaming(world);
     const resumed = world.resume(stream.lastEventId.replace(/-.*/, "-z"));
     await resumed.done;
-    assert.equal(refusedWith(resumed), 404);
+    assert.equal(refusedWith(resumed), 400);
   });
 
   it("that has expired is refused, by age and by number", async () => {
@@ -236,7 +236,7 @@ describe("Last-Event-ID", () => {
     }
     const crowdedOut = world.resume(id);
     await crowdedOut.done;
-    assert.equal(refusedWith(crowdedOut), 404);
+    assert.equal(refusedWith(crowdedOut), 400);
 
     const [aged, agedCall] = await streaming(world, "aged");
     const agedId = aged.lastEventId;
@@ -245,7 +245,7 @@ describe("Last-Event-ID", () => {
     await world.clock.advance(61_000);
     const resumed = world.resume(agedId);
     await resumed.done;
-    assert.equal(refusedWith(resumed), 404);
+    assert.equal(refusedWith(resumed), 400);
   });
 
   it("is refused when what came after it is no longer complete", async () => {
@@ -257,7 +257,7 @@ describe("Last-Event-ID", () => {
     await stream.drop();
     const gap = world.resume(primed);
     await gap.done;
-    assert.equal(refusedWith(gap), 404);
+    assert.equal(refusedWith(gap), 400);
     const resumed = world.resume(stream.lastEventId.replace(/-.*/, "-3"));
     await settle();
     assert.equal(resumed.messages.length, 3);
@@ -272,7 +272,7 @@ describe("Last-Event-ID", () => {
     await streaming(world, "again");
     const resumed = world.resume(id);
     await resumed.done;
-    assert.equal(refusedWith(resumed), 404);
+    assert.equal(refusedWith(resumed), 400);
   });
 });
 
