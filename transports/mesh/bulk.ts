@@ -35,11 +35,6 @@ export class BulkSender {
     this.#window = window;
   }
 
-  /** Bytes that are in no chunk yet. */
-  get unsentBytes(): number {
-    return this.#sending.reduce((sum, { packed, sent }) => sum + packed.length - sent, 0);
-  }
-
   /** Whether `bytes` more fit, for a message that may take `share` of the limit. One message alone always fits. */
   fits(bytes: number, share: number): boolean {
     return this.bytes === 0 || this.bytes + bytes <= this.#limit * share;

@@ -3,6 +3,7 @@
  * socket for large ones.
  *
  * - It is up when every socket is authenticated, and closed when any one is lost: half a link would reorder or lose.
+ *   A peer that shuts down closes its sockets one by one after its last messages, so then each is read to its end first.
  * - Messages with one lane key use one lane and keep their order, large ones among them too (`ordering.ts`).
  * - Messages of one tick share a frame. The flush runs in `setImmediate`: after all that the same round of the event loop
  *   read, so that answers which settle some promises later still travel together.
@@ -65,7 +66,8 @@ export class Link {
   readonly #bulkOut: BulkSender;
   readonly #bulkIn: BulkReceiver;
   #bulk: MeshSocket | null = null;
-  #state: "forming" | "up" | "closed" = "forming";
+  /** `ending`: the peer shuts down; what it sent before is still read, nothing is sent to it any more. */
+  #state: "forming" | "up" | "ending" | "closed" = "forming";
   /** Frames that came before the last socket was authenticated here; bounded by the sender's windows. */
   #early: [place: number, frame: Buffer][] = [];
   #flushing = false;
@@ -113,9 +115,9 @@ export class Link {
     return bytes;
   }
 
-  /** Bytes of messages that are not on their way entirely. */
-  get unsentBytes(): number {
-    return this.#lanes.reduce((sum, { queue }) => sum + queue.bytes, this.#bulkOut.unsentBytes);
+  /** Bytes of messages that were not handed to their socket, or are large and were not handed on by the peer. */
+  get pendingBytes(): number {
+    return this.#lanes.reduce((sum, { queue }) => sum + queue.bytes, this.#bulkOut.bytes);
   }
 
   get sockets(): MeshSocket[] {
@@ -135,7 +137,7 @@ export class Link {
     }
     socket.owner = {
       frame: (frame) => this.#frame(place, frame),
-      ended: (end) => this.#close(end, CloseCode.LinkClosed),
+      ended: (end) => this.#socketEnded(end),
     };
     if (!this.closed && this.sockets.length === this.#lanes.length + 1) this.#comeUp();
     return true;
@@ -212,10 +214,19 @@ export class Link {
     for (const [place, frame] of early) this.#frame(place, frame);
   }
 
+  #socketEnded(end: SocketEnd): void {
+    const graceful = end.by === "peer" && end.code === CloseCode.Shutdown;
+    if (graceful && (this.#state === "up" || this.#state === "ending")) {
+      this.#state = "ending";
+      if (this.sockets.some((socket) => !socket.over)) return;
+    }
+    this.#close(end, CloseCode.LinkClosed);
+  }
+
   /** `code`: what the remaining sockets are closed with; null when the caller ends them. */
   #close(end: SocketEnd, code: number | null): void {
     if (this.#state === "closed") return;
-    const wasUp = this.#state === "up";
+    const wasUp = this.#state !== "forming";
     this.#state = "closed";
     this.#early = [];
     if (code !== null) for (const socket of this.sockets) socket.close(code, shortReason(end.reason));
@@ -309,8 +320,9 @@ export class Link {
       return lane.order.receive(items, ends, frame.length);
     }
     if (type === FrameType.Delivered) {
-      if (!this.#bulkOut.delivered(readNumber(frame)))
-        throw new Error("a transfer was delivered that is not on its way");
+      const transfer = readNumber(frame);
+      if (!this.#bulkOut.delivered(transfer)) throw new Error(`transfer ${transfer} was delivered but never begun`);
+      for (const { marks } of this.#lanes) marks.delivered(transfer);
       return;
     }
     if (type !== FrameType.Chunk) throw new Error(`frame of type ${type} on the bulk socket`);

@@ -167,7 +167,7 @@ export class Mesh implements Peers {
     this.#cancelHeartbeat?.();
     const links = this.#links();
     const deadline = this.#options.clock.now() + DRAIN_MS;
-    while (links.some((link) => link.up && link.unsentBytes > 0) && this.#options.clock.now() < deadline) {
+    while (links.some((link) => link.up && link.pendingBytes > 0) && this.#options.clock.now() < deadline) {
       for (const link of links) link.flush();
       await this.#after(5);
     }

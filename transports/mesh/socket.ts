@@ -63,6 +63,11 @@ export class MeshSocket {
     if (this.#end !== null) owner.ended(this.#end);
   }
 
+  /** Whether the socket is gone or going. */
+  get over(): boolean {
+    return this.#end !== null;
+  }
+
   send(frame: Buffer): void {
     if (this.#end !== null) return;
     this.#ws.send(this.#cipher === null ? frame : this.#cipher.seal(frame), { binary: true, compress: false });

@@ -216,13 +216,31 @@ test("the old incarnation of a node is refused after it took a new one", async (
 
 test("closing sends what is queued, then closes links, then the listener", async () => {
   const [a, b] = await startPair();
-  for (let id = 0; id < 100; id++) b.mesh.send(a.incarnation, `x/${id}`, call(id, "x/y", new Uint8Array(id * 2_000)));
+  for (let id = 0; id < 50; id++) {
+    b.mesh.send(a.incarnation, `x/${id}`, call(id, "x/y", new Uint8Array(id % 5 === 0 ? 200_000 : 100)));
+  }
   await b.mesh.close();
-  await until(() => a.messages.length === 100, "all messages");
+  await until(() => a.messages.length === 50, "all messages");
   assert.deepEqual(b.links, ["up a", "down a shutdown"]);
   assert.equal(b.mesh.send(a.incarnation, "x", call(1, "x/y")), "no-link");
   const again = await startNode("c", { bind: { host: "127.0.0.1", port: b.port } });
   assert.equal(again.port, b.port);
+});
+
+test("of a peer that shuts down every socket is read to its end", async () => {
+  const a = await startNode("a");
+  const b = await startNode("b");
+  const proxy = await startProxy(a.port);
+  a.mesh.setPeers([b.member]);
+  b.mesh.setPeers([{ ...a.member, meshUrl: proxy.address }]);
+  await until(() => linked(a, b), "linked");
+  // The end of one lane arrives before the messages of the other.
+  proxy.delay = (direction, connection) => (direction === "up" && connection === 1 ? 50 : 0);
+  for (let id = 0; id < 20; id++) b.mesh.send(a.incarnation, `x/${id}`, call(id, "x/y"));
+  await b.mesh.close();
+  await until(() => a.links.length === 2, "a has lost the link");
+  assert.equal(a.messages.length, 20);
+  assert.deepEqual(a.links, ["up b", "down b closed"]);
 });
 
 test("lanes and limits that cannot work are refused at once", async () => {
