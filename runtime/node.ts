@@ -39,7 +39,10 @@ import { type Config, type ConfigInput, resolveConfig } from "./config/config.ts
 import { hostOf, isLoopback, portOf } from "./config/rules.ts";
 import { VERSION } from "./config/version.ts";
 import type { Coordinator, Member, NodeRecord } from "./coordinator/contract.ts";
-import { openCoordinator } from "./coordinator/open.ts";
+import { type CoordinatorConfig, openCoordinator } from "./coordinator/open.ts";
+import type { JobQueue } from "./jobs/contract.ts";
+import { openJobQueue } from "./jobs/open.ts";
+import { queueClosed } from "./jobs/rules.ts";
 import { NodeManagement } from "./management.ts";
 import { actorSettingsOf, runtimeName, scopesOf } from "./node_settings.ts";
 import { DiagnosticEvents } from "./observe/events.ts";
@@ -64,6 +67,8 @@ export interface RunningNode extends ActorSystem {
   readonly url: string;
   readonly mcpUrl: string;
   readonly statusUrl: string;
+  /** Background work, kept where the cluster keeps its state. Opened at first use, closed with the node. */
+  jobs(): Promise<JobQueue>;
   /** Moves everything away and leaves the cluster; `closed` settles after it. */
   drain(): Promise<void>;
   /** Ends at once what `drain` would end gently; after a drain it does nothing. */
@@ -87,7 +92,14 @@ const EXIT_UNPROVEN = 70;
 const DESCRIBE_AT_ONCE = 64;
 const TELL_LOAD_MS = 1_000;
 
-const BUILT_IN_ACTORS = ["../actors/session/session", "../actors/server/server"];
+const BUILT_IN_ACTORS = [
+  "../actors/session/session",
+  "../actors/server/server",
+  "../actors/lease/lease",
+  "../actors/presence/presence",
+  "../actors/delivery/delivery",
+  "../actors/cancellation/cancellation",
+];
 
 /**
  * Starts a node. Rejects with one readable sentence when the configuration cannot work, an address is in use, the
@@ -135,6 +147,7 @@ class Node implements RunningNode {
   #host: Host | undefined;
   #pool: WorkerPool<WorkerSettings, WorkerThread> | undefined;
   #http: HttpServer | undefined;
+  #jobs: Promise<JobQueue> | undefined;
   #stopping: Promise<void> | undefined;
 
   constructor(config: Config, log: Logger) {
@@ -179,11 +192,7 @@ class Node implements RunningNode {
   }
 
   async start(): Promise<void> {
-    const { cluster } = this.#config;
-    const coordinator = await openCoordinator(
-      cluster.kind === "redis" ? { ...cluster, kind: "redis", url: cluster.url ?? "" } : { kind: "single_node" },
-      { clock: this.#clock },
-    );
+    const coordinator = await openCoordinator(this.#store(), { clock: this.#clock });
     this.#coordinator = coordinator;
     this.#metrics.gauge("troupe_loop_delay_ms", "Average delay of the I/O loop", () => this.#loopDelay.averageMs);
     this.#metrics.gauge("troupe_coordinator_commands", "Commands sent to the coordinator's store", () =>
@@ -211,6 +220,15 @@ class Node implements RunningNode {
     await this.#running(this.#router).create(actorId(definition.kind, key), encodeState(state));
   }
 
+  jobs(): Promise<JobQueue> {
+    if (this.#stopping !== undefined) return Promise.reject(queueClosed());
+    this.#jobs ??= openJobQueue(this.#store(), { clock: this.#clock, log: this.#log }).catch((error: unknown) => {
+      this.#jobs = undefined;
+      throw error;
+    });
+    return this.#jobs;
+  }
+
   drain(): Promise<void> {
     this.#stopping ??= this.#stop(DRAIN_ANSWERS_MS, DRAIN_TURNS_MS);
     return this.#stopping;
@@ -219,6 +237,14 @@ class Node implements RunningNode {
   close(): Promise<void> {
     this.#stopping ??= this.#stop(0, 0);
     return this.#stopping;
+  }
+
+  /** Where the cluster keeps its state. */
+  #store(): CoordinatorConfig {
+    const { cluster } = this.#config;
+    return cluster.kind === "redis"
+      ? { ...cluster, kind: "redis", url: cluster.url ?? "" }
+      : { kind: "single_node", dir: cluster.dir, durability: cluster.durability };
   }
 
   // Sockets
@@ -323,7 +349,7 @@ class Node implements RunningNode {
     membership.onLease((lease) => {
       if (lease.kind === "held") {
         this.#lease.write(lease.deadlineMs);
-        this.#guard.feed(lease.deadlineMs);
+        this.#guard.feed(lease.deadlineMs - this.#clock.now());
       } else {
         this.#lease.park();
         this.events.emit({ type: "parked" });
@@ -333,7 +359,10 @@ class Node implements RunningNode {
     membership.onReset((incarnation) => this.#reassert(coordinator, incarnation));
     this.#incarnation = await membership.join(this.#record);
     this.#mesh.setSelf(this.#incarnation, coordinator.generation);
-    membership.onView(({ members }) => this.#mesh?.setPeers(peersOf(members)));
+    membership.onView(({ members }) => {
+      this.#mesh?.setPeers(peersOf(members));
+      this.#router?.viewChanged();
+    });
     this.#mesh.setPeers(peersOf(membership.view.members));
   }
 
@@ -586,7 +615,10 @@ class Node implements RunningNode {
     const failed = (what: string) => (error: unknown) => this.#log.warn(`${what} failed during shutdown`, { error });
     this.#router?.drain();
     await this.#setState("draining").catch(failed("announcing the shutdown"));
-    await this.#http?.close({ graceMs: answersMs }).catch(failed("closing the client endpoint"));
+    await Promise.all([
+      this.#http?.close({ graceMs: answersMs }).catch(failed("closing the client endpoint")),
+      this.#jobs?.then((jobs) => jobs.close({ graceMs: answersMs })).catch(failed("closing the job queue")),
+    ]);
     await this.#router?.stopAll("drain", turnsMs).catch(failed("passivating actors"));
     const unproven = await this.#pool?.close("drain");
     await this.#guard.close();

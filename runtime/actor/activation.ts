@@ -17,15 +17,16 @@
  * activation stops without touching anything outside (losing ownership is not a cancel).
  */
 import { decodeEnvelope, encodeEnvelope } from "./codec.ts";
-import type { DeactivateReason, MethodShape } from "./define.ts";
+import type { ActorContext, AnyActorDefinition, DeactivateReason, MethodShape, Ref, WorkerServices } from "./define.ts";
 import { type AbortReason, encodeError, TroupeError } from "./errors.ts";
 import type { HeldState, Host, RunnableDefinition } from "./host.ts";
 import { type ActorId, type Epoch, keyOf } from "./ids.ts";
 import { MAILBOX_BYTES, MAILBOX_MESSAGES, Mailbox } from "./mailbox.ts";
 import { type CallMessage, Delivery, MessageType } from "./message.ts";
+import { makeRef } from "./ref.ts";
 import { Repeats } from "./repeats.ts";
 import { currentState, validated } from "./schema.ts";
-import { Turn } from "./turn.ts";
+import { abortError, Turn } from "./turn.ts";
 
 /** Turns one activation may start before others get their chance. */
 const TURNS_PER_SLICE = 32;
@@ -35,11 +36,10 @@ const CANCEL_GRACE_MS = 1_000;
 const DEACTIVATE_MS = 2_000;
 /** A turn that takes this long is reported, milliseconds. */
 const SLOW_TURN_MS = 1_000;
-const MAX_STREAMS = 4_096;
+const MAX_STREAMS = 65_536;
 
-export class Activation {
+export class Activation implements ActorContext<unknown, unknown> {
   readonly id: ActorId;
-  readonly key: string;
   readonly epoch: Epoch;
   readonly host: Host;
   readonly definition: RunnableDefinition;
@@ -50,14 +50,16 @@ export class Activation {
   lastUsed: number;
   /** `lastUsed` as the host saw it when it last looked for room. */
   seenByClock = 0;
-  readonly #mailbox: Mailbox;
+  /** Only while something waits. */
+  #mailbox: Mailbox | undefined;
   /** Running turns, settled ones whose handlers go on included; not streams. */
-  readonly #running = new Set<Turn>();
+  #running: Turn | undefined;
+  #runningCount = 0;
   #streams: Set<Turn> | undefined;
   #version = 0;
   #repeats: Repeats | undefined;
   #commit: { running: Promise<void>; next: Promise<void> | undefined } | undefined;
-  #lifecycle: Turn | undefined;
+  #controller: AbortController | undefined;
   #pumping = false;
   #onQuiet: (() => void) | undefined;
 
@@ -65,21 +67,50 @@ export class Activation {
     this.host = host;
     this.definition = definition;
     this.id = id;
-    this.key = keyOf(id);
     this.epoch = epoch;
-    this.lastUsed = host.clock.now();
-    this.#mailbox = new Mailbox(
-      definition.mailbox?.messages ?? MAILBOX_MESSAGES,
-      definition.mailbox?.bytes ?? MAILBOX_BYTES,
-    );
+    this.lastUsed = wholeMs(host.clock.now());
+  }
+
+  // As the context of its own life, which lifecycle hooks are given.
+
+  get self(): ActorId {
+    return this.id;
+  }
+
+  get key(): string {
+    return keyOf(this.id);
+  }
+
+  get worker(): WorkerServices {
+    return this.host.services;
+  }
+
+  /** A life has no deadline. */
+  get deadline(): number {
+    return Number.POSITIVE_INFINITY;
+  }
+
+  /** Fires when the activation has stopped. */
+  get signal(): AbortSignal {
+    this.#controller ??= new AbortController();
+    return this.#controller.signal;
+  }
+
+  /** Calls made through this ref belong to no turn. */
+  actor<D extends AnyActorDefinition>(definition: D, key: string): Ref<D> {
+    return makeRef(this.host.calls, definition, key, null);
+  }
+
+  passivate(): void {
+    this.stop("passivate");
   }
 
   get queued(): number {
-    return this.#mailbox.size;
+    return this.#mailbox?.size ?? 0;
   }
 
   get busy(): boolean {
-    return this.#running.size > 0 || this.#mailbox.size > 0 || (this.#streams?.size ?? 0) > 0;
+    return this.#runningCount > 0 || this.queued > 0 || (this.#streams?.size ?? 0) > 0;
   }
 
   /** Reads the stored state, runs onActivate, then lets turns start. Never rejects. */
@@ -87,14 +118,14 @@ export class Activation {
     try {
       this.#restore(version, bytes);
       this.instance = this.definition.instance?.();
-      const started = this.definition.onActivate?.(this.#lifecycleTurn());
+      const started = this.definition.onActivate?.(this);
       if (started !== undefined) await started;
     } catch (error) {
       const failed = new TroupeError("activation_failed", `${this.id} could not be activated: ${messageOf(error)}`, {
         started: "no",
         cause: error,
       });
-      for (const turn of this.#mailbox.takeAll()) this.#answer(turn, failed, undefined);
+      for (const turn of this.#takeQueued()) this.#answer(turn, failed, undefined);
       this.status = "stopped";
       this.host.failed(this, failed);
       return;
@@ -116,28 +147,30 @@ export class Activation {
     this.state = currentState(definition, envelope);
   }
 
-  /** A call has arrived. */
-  receive(message: CallMessage): void {
+  /** A call has arrived; `routed`: through the router, not straight from an actor on this thread. */
+  receive(message: CallMessage, routed: boolean): void {
     const { host } = this;
     const shape = this.definition.shapes.get(message[6]);
     const budget = message[8];
     const deadline = budget > 0 ? host.clock.now() + budget : Number.POSITIVE_INFINITY;
     const turn = new Turn(this, message, deadline);
+    turn.routed = routed;
     const refusal = this.#refusal(message, shape);
     if (refusal !== null) return this.#answer(turn, refusal, undefined);
     if (message[13] !== Delivery.AtMostOnce && this.#repeated(turn, message)) return;
     turn.readOnly = shape?.readOnly ?? false;
-    if (!this.#mailbox.push(turn)) {
+    if (this.#mailbox === undefined && this.status === "active" && !this.#pumping && this.#admits(turn)) {
+      host.turns.set(message, turn);
+      if (deadline !== Number.POSITIVE_INFINITY) host.wheel.add(turn);
+      return this.#run(turn);
+    }
+    if (!this.#enqueue(turn)) {
       host.services.count("troupe_mailbox_overloaded_total");
       host.services.events.emit({ type: "shed", actor: this.id, reason: "mailbox" });
-      const overloaded = new TroupeError(
-        "overloaded",
-        `${this.id}: its mailbox is full (${this.#mailbox.size} messages)`,
-        {
-          started: "no",
-          retryAfterMs: 100,
-        },
-      );
+      const overloaded = new TroupeError("overloaded", `${this.id}: its mailbox is full (${this.queued} messages)`, {
+        started: "no",
+        retryAfterMs: 100,
+      });
       return this.#answer(turn, overloaded, undefined);
     }
     host.turns.set(message, turn);
@@ -148,12 +181,12 @@ export class Activation {
   /** The caller gave up. */
   cancel(turn: Turn, reason: AbortReason): void {
     const { events } = this.host.services;
-    if (events.heard && turn.message !== null) {
+    if (events.heard) {
       const started = turn.status === "running";
       events.emit({ type: "cancelled", actor: this.id, method: turn.message[6], reason, started });
     }
     if (turn.status === "queued") {
-      this.#mailbox.remove(turn);
+      this.#mailbox?.remove(turn);
       this.#answer(turn, notStarted(this.id, reason), undefined);
     } else if (turn.status === "running") {
       turn.abort(reason);
@@ -170,7 +203,7 @@ export class Activation {
   /** A turn's deadline, or its grace after a cancel, has passed. */
   expire(turn: Turn): void {
     if (turn.status === "queued") {
-      this.#mailbox.remove(turn);
+      this.#mailbox?.remove(turn);
       this.#answer(turn, notStarted(this.id, "deadline"), undefined);
     } else if (turn.status === "running") {
       turn.abort("deadline");
@@ -190,11 +223,54 @@ export class Activation {
         this.host.schedule(this);
         break;
       }
-      const turn = this.#mailbox.shift(admits);
+      const turn = this.#mailbox?.shift(admits);
       if (turn === undefined) break;
       this.#run(turn);
     }
+    if (this.#mailbox?.size === 0) this.#mailbox = undefined;
     this.#pumping = false;
+  }
+
+  /** False: the mailbox is full. */
+  #enqueue(turn: Turn): boolean {
+    const { mailbox: bounds } = this.definition;
+    this.#mailbox ??= new Mailbox(bounds?.messages ?? MAILBOX_MESSAGES, bounds?.bytes ?? MAILBOX_BYTES);
+    return this.#mailbox.push(turn);
+  }
+
+  #takeQueued(): Turn[] {
+    const taken = this.#mailbox?.takeAll() ?? [];
+    this.#mailbox = undefined;
+    return taken;
+  }
+
+  // Running turns are a list through the turns themselves: an idle actor has nothing for them, a call allocates nothing.
+
+  #addRunning(turn: Turn): void {
+    turn.nextRunning = this.#running;
+    if (this.#running !== undefined) this.#running.previousRunning = turn;
+    this.#running = turn;
+    this.#runningCount++;
+  }
+
+  #removeRunning(turn: Turn): void {
+    const { previousRunning: previous, nextRunning: next } = turn;
+    if (previous === undefined) {
+      if (this.#running !== turn) return;
+      this.#running = next;
+    } else {
+      previous.nextRunning = next;
+    }
+    if (next !== undefined) next.previousRunning = previous;
+    turn.previousRunning = undefined;
+    turn.nextRunning = undefined;
+    this.#runningCount--;
+  }
+
+  #runningTurns(): Turn[] {
+    const turns: Turn[] = [];
+    for (let turn = this.#running; turn !== undefined; turn = turn.nextRunning) turns.push(turn);
+    return turns;
   }
 
   /** Writes the state, fenced. */
@@ -242,14 +318,14 @@ export class Activation {
       const moved = new TroupeError("unavailable", `${this.id} stopped (${reason})`, { started: "yes" });
       this.#endStream(turn, reason === "ended" ? null : moved);
     }
-    if (abort === "fenced") for (const turn of this.#running) turn.abort("fenced");
+    if (abort === "fenced") for (const turn of this.#runningTurns()) turn.abort("fenced");
     const finish = (): void => {
       this.#onQuiet = undefined;
       cancelWait();
       void this.#finish(reason);
     };
     const cancelWait = this.host.clock.after(DEACTIVATE_MS, finish);
-    if (this.#running.size === 0 || abort === "fenced") finish();
+    if (this.#runningCount === 0 || abort === "fenced") finish();
     else this.#onQuiet = finish;
   }
 
@@ -261,25 +337,24 @@ export class Activation {
         giveUp = this.host.clock.after(DEACTIVATE_MS, resolve);
       });
       try {
-        await Promise.race([onDeactivate.call(this.definition, this.#lifecycleTurn(), reason), limit]);
+        await Promise.race([onDeactivate.call(this.definition, this, reason), limit]);
       } catch (error) {
         this.host.services.log.warn("an actor's onDeactivate failed", { actor: this.id, error });
       }
       giveUp();
     }
     this.status = "stopped";
-    this.#lifecycle?.abort(reason === "fenced" ? "fenced" : "drain");
+    this.#controller?.abort(abortError(reason === "fenced" ? "fenced" : "drain", this.id));
     // A handler that never came back: its caller is told what is known.
-    for (const turn of this.#running) {
+    for (const turn of this.#runningTurns()) {
       const code = reason === "fenced" ? "fenced" : "unavailable";
       const lost = new TroupeError(code, `${this.id} stopped before the call finished (${reason})`, { started: "yes" });
       if (turn.status === "running") this.#answer(turn, lost, undefined);
     }
     const waiting: CallMessage[] = [];
     const now = this.host.clock.now();
-    for (const turn of this.#mailbox.takeAll()) {
+    for (const turn of this.#takeQueued()) {
       this.#forget(turn);
-      if (turn.message === null) continue;
       if (turn.deadline !== Number.POSITIVE_INFINITY) turn.message[8] = Math.max(1, turn.deadline - now);
       waiting.push(turn.message);
     }
@@ -316,18 +391,17 @@ export class Activation {
 
   #admits(turn: Turn): boolean {
     const { mode } = this.definition;
-    const message = turn.message as CallMessage;
+    const message = turn.message;
     if (message[10] > 0) return true;
-    if (typeof mode === "object") return this.#running.size < mode.concurrent;
-    if (this.#running.size === 0) return true;
+    if (typeof mode === "object") return this.#runningCount < mode.concurrent;
+    if (this.#runningCount === 0) return true;
     if (mode === "reentrant") return message[11].includes(this.id);
     if (mode !== "reads" || !turn.readOnly) return false;
-    for (const running of this.#running) if (!running.readOnly) return false;
-    return true;
+    return this.#runningTurns().every(({ readOnly }) => readOnly);
   }
 
   #run(turn: Turn): void {
-    const message = turn.message as CallMessage;
+    const message = turn.message;
     const now = this.host.clock.now();
     if (now >= this.host.leaseDeadline()) {
       const parked = new TroupeError("unavailable", `${this.id}: its node's lease lapsed, it is parked`, {
@@ -335,7 +409,7 @@ export class Activation {
       });
       return this.#answer(turn, parked, undefined);
     }
-    this.lastUsed = now;
+    this.lastUsed = wholeMs(now);
     turn.startedAt = now;
     const method = this.definition.methods[message[6]] as RunnableDefinition["methods"][string];
     let args = message[7];
@@ -348,7 +422,7 @@ export class Activation {
     }
     turn.status = "running";
     if (message[10] > 0) return this.#startStream(turn, method, args);
-    this.#running.add(turn);
+    this.#addRunning(turn);
     let result: unknown;
     try {
       result = args.length === 1 ? method(turn, args[0]) : method(turn, ...args);
@@ -375,13 +449,13 @@ export class Activation {
 
   /** Whether the answer of a turn that succeeded waits for a commit. */
   #commits(turn: Turn): boolean {
-    if (turn.message?.[13] === Delivery.Durable) return true;
+    if (turn.message[13] === Delivery.Durable) return true;
     return this.definition.commitOnTurn === true && !turn.readOnly;
   }
 
   /** Writes the state a turn made, and with it the result of a durable call; then answers. */
   #commitTurn(turn: Turn, value: unknown): void {
-    const message = turn.message as CallMessage;
+    const message = turn.message;
     if (message[13] === Delivery.Durable) {
       this.#repeats ??= new Repeats([]);
       this.#repeats.store(message[12], this.host.clock.wallNow(), value);
@@ -397,17 +471,17 @@ export class Activation {
   }
 
   #ended(turn: Turn, error: unknown, value: unknown): void {
-    this.#running.delete(turn);
+    this.#removeRunning(turn);
     const tookMs = this.host.clock.now() - turn.startedAt;
-    if (tookMs >= SLOW_TURN_MS && turn.message !== null) {
+    if (tookMs >= SLOW_TURN_MS) {
       this.host.services.count("troupe_slow_turns_total");
       const [, , , , actor, , method] = turn.message;
-      this.host.services.events.emit({ type: "slow-turn", actor, method, ms: tookMs, waiting: this.#mailbox.size });
+      this.host.services.events.emit({ type: "slow-turn", actor, method, ms: tookMs, waiting: this.queued });
     }
     if (turn.status === "running") this.#answer(turn, error, value);
     if (this.status === "active") {
-      if (this.#mailbox.size > 0) this.pump();
-    } else if (this.#running.size === 0) {
+      if (this.queued > 0) this.pump();
+    } else if (this.#runningCount === 0) {
       this.#onQuiet?.();
     }
   }
@@ -433,7 +507,7 @@ export class Activation {
   }
 
   async #produce(turn: Turn, iterator: AsyncIterator<unknown>): Promise<void> {
-    const [, callId, incarnation, thread] = turn.message as CallMessage;
+    const [, callId, incarnation, thread] = turn.message;
     try {
       for (;;) {
         while (turn.credit <= 0 && turn.status === "running") {
@@ -457,7 +531,7 @@ export class Activation {
   #endStream(turn: Turn, error: unknown): void {
     if (turn.status !== "running") return;
     this.#streams?.delete(turn);
-    this.lastUsed = this.host.clock.now();
+    this.lastUsed = wholeMs(this.host.clock.now());
     this.#answer(turn, error, undefined);
     turn.onCredit?.();
     // Runs the generator's `finally` blocks; what they throw has nobody to go to.
@@ -466,6 +540,7 @@ export class Activation {
 
   /** Answers a repeat of a request from what is known of the first; false: it is the first. */
   #repeated(turn: Turn, message: CallMessage): boolean {
+    if (this.host.without.has("dedup-ring")) return false;
     this.#repeats ??= new Repeats([]);
     const known = this.#repeats.get(message[12], this.host.clock.wallNow());
     if (known === undefined) {
@@ -483,8 +558,8 @@ export class Activation {
 
   #answer(turn: Turn, error: unknown, value: unknown): void {
     const attached = turn.takeAttached();
-    if (turn.message !== null && turn.message[13] !== Delivery.AtMostOnce) {
-      this.#repeats?.settle(turn, error === null || error === undefined, value);
+    if (turn.message[13] !== Delivery.AtMostOnce) {
+      this.#repeats?.settle(turn, error === null || error === undefined, this.host.clock.wallNow(), value);
     }
     this.#answerOne(turn, error, value);
     for (const repeat of attached) this.#answerOne(repeat, error, value);
@@ -494,11 +569,10 @@ export class Activation {
     const ran = turn.status === "running";
     turn.status = "settled";
     this.#forget(turn);
-    if (turn.message === null) return;
     const [, callId, incarnation, thread] = turn.message;
     if (error === null || error === undefined) {
       try {
-        return this.host.send([MessageType.Reply, callId, incarnation, thread, null, value]);
+        return this.host.answer([MessageType.Reply, callId, incarnation, thread, null, value], turn.routed);
       } catch (unsendable) {
         error = unsendable;
       }
@@ -506,17 +580,12 @@ export class Activation {
     const wire = encodeError(error);
     // What a running method throws may come from a nested call that never began; this one did begin.
     const told = ran && wire[2] !== "yes" ? ([wire[0], wire[1], "yes", wire[3], wire[4]] as const) : wire;
-    this.host.send([MessageType.Reply, callId, incarnation, thread, told, null]);
+    this.host.answer([MessageType.Reply, callId, incarnation, thread, told, null], turn.routed);
   }
 
   #forget(turn: Turn): void {
     this.host.wheel.remove(turn);
-    if (turn.message !== null) this.host.turns.delete(turn.message);
-  }
-
-  #lifecycleTurn(): Turn {
-    this.#lifecycle ??= new Turn(this, null, Number.POSITIVE_INFINITY);
-    return this.#lifecycle;
+    this.host.turns.delete(turn.message);
   }
 
   #encoded(): Uint8Array {
@@ -543,6 +612,11 @@ export class Activation {
       this.#commit = undefined;
     }
   }
+}
+
+/** Whole milliseconds fit into the object itself; fractions would be a heap number of their own. */
+function wholeMs(ms: number): number {
+  return Math.trunc(ms);
 }
 
 function notStarted(id: ActorId, reason: AbortReason): TroupeError {

@@ -19,7 +19,8 @@ export interface Envelope {
 }
 
 export function encodeEnvelope({ schema, state, results }: Envelope): Uint8Array {
-  return packr.pack(results.length === 0 ? [schema, state] : [schema, state, results]);
+  // Copied out: the packer hands back a view on a buffer that it shares between many.
+  return new Uint8Array(packr.pack(results.length === 0 ? [schema, state] : [schema, state, results]));
 }
 
 /** Throws when the bytes are not an envelope. */
@@ -27,7 +28,32 @@ export function decodeEnvelope(bytes: Uint8Array): Envelope {
   const unpacked: unknown = packr.unpack(bytes);
   if (!Array.isArray(unpacked) || typeof unpacked[0] !== "number") throw new TypeError("stored state is not readable");
   const [schema, state, results = []] = unpacked as [number, unknown, StoredResult[]?];
-  return { schema, state, results };
+  return { schema, state: interned(state, 0), results };
+}
+
+/** Short texts of resident states, each kept once: many actors hold the same few names and versions. */
+const texts = new Map<string, string>();
+const MAX_TEXTS = 4_096;
+const MAX_TEXT_LENGTH = 40;
+const MAX_DEPTH = 3;
+
+/** `value` with its short texts replaced by the ones kept, in place. */
+function interned(value: unknown, depth: number): unknown {
+  if (typeof value === "string") {
+    if (value.length > MAX_TEXT_LENGTH) return value;
+    const known = texts.get(value);
+    if (known !== undefined) return known;
+    if (texts.size < MAX_TEXTS) texts.set(value, value);
+    return value;
+  }
+  if (typeof value !== "object" || value === null || depth > MAX_DEPTH) return value;
+  if (Array.isArray(value)) {
+    for (let index = 0; index < value.length; index++) value[index] = interned(value[index], depth + 1);
+  } else if (Object.getPrototypeOf(value) === Object.prototype) {
+    const record = value as Record<string, unknown>;
+    for (const name in record) record[name] = interned(record[name], depth + 1);
+  }
+  return value;
 }
 
 /** The first state of an actor, as `create` stores it. */

@@ -22,6 +22,7 @@ import {
   isTowardsActor,
   type Message,
   MessageType,
+  type ReplyMessage,
 } from "./message.ts";
 import { OriginTable } from "./origin_table.ts";
 import type { Turn } from "./turn.ts";
@@ -85,7 +86,13 @@ export interface HostOptions {
   maxResidents?: number;
   /** Ids of this host's calls start here: a thread that replaces another must not reuse its ids. Default 0. */
   firstCallId?: number;
+  /** Runs a round of turns after the event loop had its turn. Default `setImmediate`; simulations have a loop of their own. */
+  nextRound?: (run: () => void) => void;
+  without?: readonly HostGuard[];
 }
+
+/** Guards that the simulation removes one by one, to show that each is needed. Never set outside of it. */
+export type HostGuard = "lease" | "dedup-ring";
 
 const MAX_EARLY_CANCELS = 1_024;
 
@@ -104,6 +111,7 @@ export class Host implements Origin {
   readonly services: WorkerServices;
   readonly io: HostIo;
   readonly leaseDeadline: () => number;
+  readonly without: ReadonlySet<HostGuard>;
   /** Calls queued or running here, by name. */
   readonly turns = new OriginTable<Turn>();
   readonly #definitions: ReadonlyMap<string, RunnableDefinition>;
@@ -114,6 +122,7 @@ export class Host implements Origin {
   readonly #earlyOrder: CancelMessage[] = [];
   readonly #line: Activation[] = [];
   readonly #maxResidents: number;
+  readonly #nextRound: (run: () => void) => void;
   #round = false;
   #sweeping = false;
 
@@ -124,7 +133,9 @@ export class Host implements Origin {
     this.wheel = new DeadlineWheel(options.clock);
     this.services = options.services;
     this.io = options.io;
-    this.leaseDeadline = options.leaseDeadline;
+    this.without = new Set(options.without);
+    this.leaseDeadline = this.without.has("lease") ? () => Number.POSITIVE_INFINITY : options.leaseDeadline;
+    this.#nextRound = options.nextRound ?? setImmediate;
     this.#definitions = options.definitions;
     this.#uplink = options.send;
     this.#maxResidents = options.maxResidents ?? MAX_RESIDENTS;
@@ -152,7 +163,7 @@ export class Host implements Origin {
     if (isHostMessage(message)) return this.#deliverHost(message);
     switch (message[0]) {
       case MessageType.Call:
-        return this.#deliverCall(message);
+        return this.#deliverCall(message, true);
       case MessageType.Cancel:
         return this.#deliverCancel(message);
       case MessageType.Credit:
@@ -169,7 +180,9 @@ export class Host implements Origin {
   /** From an actor or a caller on this thread. */
   send(message: Message): void {
     if (isTowardsActor(message)) {
-      if (this.#activations.has(message[4])) return this.deliver(message);
+      if (this.#activations.has(message[4])) {
+        return message[0] === MessageType.Call ? this.#deliverCall(message, false) : this.deliver(message);
+      }
     } else if (message[3] === this.thread && message[2] === this.incarnation) {
       return this.deliver(message);
     }
@@ -181,7 +194,7 @@ export class Host implements Origin {
     this.#line.push(activation);
     if (this.#round) return;
     this.#round = true;
-    setImmediate(() => {
+    this.#nextRound(() => {
       this.#round = false;
       for (const next of this.#line.splice(0)) next.pump();
     });
@@ -244,7 +257,13 @@ export class Host implements Origin {
     }
   }
 
-  #deliverCall(message: CallMessage): void {
+  /** @internal The answer of a call. One that came through the router goes back through it, which has it on record. */
+  answer(reply: ReplyMessage, routed: boolean): void {
+    if (routed) this.#uplink(reply);
+    else this.deliver(reply);
+  }
+
+  #deliverCall(message: CallMessage, routed: boolean): void {
     if (this.#earlyCancels.size > 0) {
       const cancel = this.#earlyCancels.get(message);
       if (cancel !== undefined) {
@@ -252,7 +271,7 @@ export class Host implements Origin {
         const error = new TroupeError("cancelled", `${message[4]}.${message[6]}: the cancel came first`, {
           started: "no",
         });
-        return this.send([MessageType.Reply, message[1], message[2], message[3], encodeError(error), null]);
+        return this.answer([MessageType.Reply, message[1], message[2], message[3], encodeError(error), null], routed);
       }
     }
     const activation = this.#activations.get(message[4]);
@@ -260,7 +279,7 @@ export class Host implements Origin {
       // It stopped while the call was on its way: the router finds the actor's new place.
       return this.#uplink(message);
     }
-    activation.receive(message);
+    activation.receive(message, routed);
   }
 
   #deliverCancel(message: CancelMessage): void {

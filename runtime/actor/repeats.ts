@@ -51,13 +51,13 @@ export class Repeats {
   }
 
   /** The first of its request was answered. */
-  settle(turn: Turn, succeeded: boolean, value: unknown): void {
+  settle(turn: Turn, succeeded: boolean, wallMs: number, value: unknown): void {
     const id = this.#ids.get(turn);
     if (id === undefined) return;
     const known = this.#known.get(id);
     const stored = known !== undefined && "durable" in known && known.durable;
     if (!succeeded) this.#known.delete(id);
-    else if (!stored) this.#known.set(id, { value, wallMs: Date.now(), durable: false });
+    else if (!stored) this.#known.set(id, { value, wallMs, durable: false });
   }
 
   /** What a commit stores: durable results that are young enough. */

@@ -32,17 +32,18 @@ export function abortError(reason: AbortReason, actor: ActorId): TroupeError {
 }
 
 const NOTHING_ATTACHED: readonly Turn[] = [];
-const NO_CHILDREN: Set<Cancellable> = new Set();
 
 export class Turn extends Deadline implements ParentTurn, ActorContext<unknown, unknown> {
   readonly activation: Activation;
-  /** The call as it came; null for a lifecycle hook. */
-  readonly message: CallMessage | null;
+  readonly message: CallMessage;
   readonly bytes: number;
   status: "queued" | "running" | "settled" = "queued";
   readOnly = false;
-  /** Whether the handler still runs, settled or not. */
-  occupies = false;
+  /** Whether the call came through the router, which then waits for its answer. */
+  routed = false;
+  /** Links of the activation's list of turns whose handlers run, settled or not. */
+  previousRunning: Turn | undefined;
+  nextRunning: Turn | undefined;
   abortedWith: TroupeError | null = null;
   /** When its handler began, on the host's clock. */
   startedAt = 0;
@@ -56,17 +57,17 @@ export class Turn extends Deadline implements ParentTurn, ActorContext<unknown, 
   #children: Set<Cancellable> | undefined;
   #chain: readonly ActorId[] | undefined;
 
-  constructor(activation: Activation, message: CallMessage | null, deadline: number) {
+  constructor(activation: Activation, message: CallMessage, deadline: number) {
     super();
     this.activation = activation;
     this.message = message;
     this.deadline = deadline;
-    this.credit = message === null ? 0 : message[10];
-    this.bytes = message === null ? 0 : sizeOf(message[7]);
+    this.credit = message[10];
+    this.bytes = sizeOf(message[7]);
   }
 
   get lane(): Lane {
-    return this.message === null ? 0 : this.message[9];
+    return this.message[9];
   }
   get self(): ActorId {
     return this.activation.id;
@@ -97,13 +98,11 @@ export class Turn extends Deadline implements ParentTurn, ActorContext<unknown, 
     return this.#controller.signal;
   }
   get children(): Set<Cancellable> {
-    // A lifecycle context lives as long as the activation; its calls are not cancelled with a turn.
-    if (this.message === null) return NO_CHILDREN;
     this.#children ??= new Set();
     return this.#children;
   }
   get chainForCalls(): readonly ActorId[] {
-    this.#chain ??= this.message === null ? [] : [...this.message[11], this.activation.id];
+    this.#chain ??= [...this.message[11], this.activation.id];
     return this.#chain;
   }
 
@@ -117,7 +116,7 @@ export class Turn extends Deadline implements ParentTurn, ActorContext<unknown, 
     this.activation.stop("passivate");
   }
   actor<D extends AnyActorDefinition>(definition: D, key: string): Ref<D> {
-    return makeRef(this.activation.host.calls, definition, key, this.message === null ? null : this);
+    return makeRef(this.activation.host.calls, definition, key, this);
   }
 
   /** A repeat of this turn's request gets its answer. */

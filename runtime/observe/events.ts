@@ -1,29 +1,27 @@
 /**
  * What happened to actors and nodes, as typed events: one stream that tests await instead of sleeping, and that an
  * operator's view can draw. Nothing in the product depends on who listens; with nobody listening an event costs a look
- * at an empty set.
+ * at an empty set. Ids are plain text here, because this folder imports nothing.
  */
-import type { ActorId, Epoch, Incarnation, NodeId } from "../actor/ids.ts";
-
 export type DiagnosticEvent =
   /** This node became the owner of an actor. */
-  | { type: "claimed"; actor: ActorId; epoch: Epoch }
+  | { type: "claimed"; actor: string; epoch: string }
   /** An activation began on a thread. */
-  | { type: "activated"; actor: ActorId; thread: number }
-  | { type: "deactivated"; actor: ActorId; reason: string }
+  | { type: "activated"; actor: string; thread: number }
+  | { type: "deactivated"; actor: string; reason: string }
   /** A route to an actor was found out of date. */
-  | { type: "moved"; actor: ActorId; from: Incarnation }
+  | { type: "moved"; actor: string; from: string }
   /** An activation lost its actor to another owner. */
-  | { type: "fenced"; actor: ActorId }
+  | { type: "fenced"; actor: string }
   /** A call was refused at a bound. */
-  | { type: "shed"; actor: ActorId; reason: string }
+  | { type: "shed"; actor: string; reason: string }
   /** A turn took long; `waiting` calls stood behind it. */
-  | { type: "slow-turn"; actor: ActorId; method: string; ms: number; waiting: number }
-  | { type: "cancelled"; actor: ActorId; method: string; reason: string; started: boolean }
+  | { type: "slow-turn"; actor: string; method: string; ms: number; waiting: number }
+  | { type: "cancelled"; actor: string; method: string; reason: string; started: boolean }
   | { type: "worker-restarted"; thread: number; reason: string }
   | { type: "parked" }
-  | { type: "rejoined"; incarnation: Incarnation }
-  | { type: "drained"; node: NodeId };
+  | { type: "rejoined"; incarnation: string }
+  | { type: "drained"; node: string };
 
 /** Events a reader may be behind before the oldest are dropped. */
 const MAX_BEHIND = 1_024;

@@ -36,13 +36,13 @@ const JOIN_RETRY_MOST_MS = 2_000;
 const MAX_REMEMBERED_DEAD = 1_024;
 
 export interface MembershipDriverOptions extends MembershipOptions {
-  coordinator: Coordinator;
+  coordinator: Pick<Coordinator, "membership" | "directory">;
   clock: Clock;
   log?: Logger;
 }
 
 export class MembershipDriver {
-  readonly #coordinator: Coordinator;
+  readonly #coordinator: MembershipDriverOptions["coordinator"];
   readonly #clock: Clock;
   readonly #log: Logger;
   readonly #core: Membership;

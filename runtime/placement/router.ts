@@ -78,7 +78,11 @@ export interface RouterOptions {
   log: Logger;
   metrics: Metrics;
   limits?: Partial<typeof LIMITS>;
+  without?: readonly RouterGuard[];
 }
+
+/** Guards that the simulation removes one by one, to show that each is needed. Never set outside of it. */
+export type RouterGuard = "redirect-order";
 
 const LIMITS = { calls: 200_000, waitingPerActor: 1_024, waitingPerPeer: 4_096, routes: 100_000, attempts: 5 };
 
@@ -284,6 +288,11 @@ export class Router {
     const waiting = this.#waitingForPeer.get(peer) ?? [];
     this.#waitingForPeer.delete(peer);
     for (const call of waiting) if (!call.settled) this.#dispatch(call);
+  }
+
+  /** The view changed. A link that was down when its peer was declared dead tells nobody, so what waits for it is here. */
+  viewChanged(): void {
+    for (const peer of [...this.#waitingForPeer.keys()]) if (this.#options.isDead(peer)) this.peerDead(peer);
   }
 
   /** An actor turned out to be somebody else's: its activation here stops without touching anything. */
@@ -494,7 +503,8 @@ export class Router {
           });
     }
     this.#resolving.delete(actor);
-    for (const call of inOrderOfOrigin(waiting)) {
+    const unordered = this.#options.without?.includes("redirect-order") === true;
+    for (const call of unordered ? waiting : inOrderOfOrigin(waiting)) {
       if (failure === undefined) this.#dispatch(call);
       else this.#fail(call, failure.code, failure.message, "no", failure.retryAfterMs);
     }

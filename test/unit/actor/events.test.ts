@@ -54,7 +54,7 @@ it("gives a slow reader the newest events, and never more than it keeps", async 
   const reader = events[Symbol.asyncIterator]();
   const first = reader.next();
   await Promise.resolve();
-  for (let n = 0; n < 5_000; n++) events.emit({ type: "shed", actor: "simple/x" as never, reason: String(n) });
+  for (let n = 0; n < 5_000; n++) events.emit({ type: "shed", actor: "simple/x", reason: String(n) });
   await first;
   let last: DiagnosticEvent | undefined;
   for (let n = 0; n < 1_000; n++) last = (await reader.next()).value;

@@ -16,6 +16,8 @@ const HEIGHTS: Readonly<Record<string, number>> = {
   "runtime/bin.mjs": 6,
   "runtime/main.ts": 6,
   "runtime/commands/": 6,
+  "runtime/testing/": 5,
+  "runtime/jobs/": 2,
   "actors/": 4,
   "transports/": 4,
   "runtime/worker/": 4,
