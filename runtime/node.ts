@@ -220,9 +220,13 @@ class Node implements RunningNode {
     await this.#running(this.#router).create(actorId(definition.kind, key), encodeState(state));
   }
 
-  jobs(): Promise<JobQueue> {
-    if (this.#stopping !== undefined) return Promise.reject(queueClosed());
-    this.#jobs ??= openJobQueue(this.#store(), { clock: this.#clock, log: this.#log }).catch((error: unknown) => {
+  async jobs(): Promise<JobQueue> {
+    if (this.#stopping !== undefined) throw queueClosed();
+    const { keyValue } = this.#running(this.#coordinator);
+    // Without a folder the key-value store ends with the process, just as the queue's own memory.
+    const kept = this.#config.cluster.dir === undefined ? {} : { keyValue };
+    const options = { clock: this.#clock, log: this.#log, ...kept };
+    this.#jobs ??= openJobQueue(this.#store(), options).catch((error: unknown) => {
       this.#jobs = undefined;
       throw error;
     });
@@ -360,8 +364,9 @@ class Node implements RunningNode {
     this.#incarnation = await membership.join(this.#record);
     this.#mesh.setSelf(this.#incarnation, coordinator.generation);
     membership.onView(({ members }) => {
-      this.#mesh?.setPeers(peersOf(members));
-      this.#router?.viewChanged();
+      const peers = peersOf(members);
+      this.#mesh?.setPeers(peers);
+      this.#router?.viewChanged(new Set(peers.map(({ incarnation }) => incarnation)));
     });
     this.#mesh.setPeers(peersOf(membership.view.members));
   }

@@ -109,7 +109,7 @@ export const Lease = defineActor({
       if (grant === null || grant.holder !== request.holder) return false;
       if (request.fence !== undefined && grant.fence !== request.fence) return false;
       // Its grant is still being stored: whoever asked for it is not ready to give it back.
-      if (ctx.instance.granting) return false;
+      if (ctx.instance.storing) return false;
       ctx.state.grant = null;
       // The next holder's grant, once stored, is the release stored.
       if (ctx.instance.waiting > 0) void handOut(ctx);
@@ -137,7 +137,7 @@ async function acquire(ctx: Context, request: AcquireRequest): Promise<LeaseGran
   const line = ctx.instance;
   const { clock } = ctx.worker;
   const held = current(ctx);
-  if (held !== null && held.holder === holder && !line.granting) {
+  if (held !== null && held.holder === holder && !line.storing) {
     // Its first answer was lost on the way.
     line.until = Math.max(line.until, clock.now() + ttlMs);
     if (ttlMs > held.ttlMs) {
@@ -146,7 +146,7 @@ async function acquire(ctx: Context, request: AcquireRequest): Promise<LeaseGran
     }
     return { name: ctx.key, holder, fence: held.fence, ttlMs, waitedMs: 0 };
   }
-  const busy = held !== null || line.granting || line.waiting > 0;
+  const busy = held !== null || line.waiting > 0;
   if (busy && waitMs !== undefined && waitMs <= 0) return null;
   return new Promise<LeaseGrant | null>((resolve, reject) => {
     const since = clock.now();
@@ -193,14 +193,11 @@ async function acquire(ctx: Context, request: AcquireRequest): Promise<LeaseGran
 /** Grants to whoever waits, while the lease is free. Each grant is stored before it is told. Never rejects. */
 async function handOut(ctx: Context): Promise<void> {
   const line = ctx.instance;
-  if (line.granting) return;
-  line.granting = true;
   while (current(ctx) === null) {
     const waiter = line.next();
     if (waiter === undefined) break;
     await grantTo(ctx, waiter);
   }
-  line.granting = false;
   watchLapse(ctx);
 }
 
@@ -215,6 +212,7 @@ async function grantTo(ctx: Context, waiter: Waiter): Promise<void> {
   } catch (error) {
     // It may be stored. Then this fence is spent, and a takeover waits out a grant that nobody was told of.
     state.grant = null;
+    line.until = 0;
     if (!waiter.gone) waiter.fail(error);
     return;
   }
@@ -222,6 +220,7 @@ async function grantTo(ctx: Context, waiter: Waiter): Promise<void> {
   if (told.length === 0) {
     // Where nobody else waits it stays stored until the next commit: a takeover meanwhile only waits for longer.
     state.grant = null;
+    line.until = 0;
     return;
   }
   line.until = ctx.worker.clock.now() + ttlMs;
@@ -233,7 +232,8 @@ function watchLapse(ctx: Context): void {
   const line = ctx.instance;
   line.stopTimer?.();
   line.stopTimer = undefined;
-  if (line.waiting === 0) return;
+  // Whoever stores a grant comes back here after it.
+  if (line.waiting === 0 || line.storing) return;
   line.stopTimer = ctx.worker.clock.after(Math.max(1, line.until - ctx.worker.clock.now()), () => {
     line.stopTimer = undefined;
     void handOut(ctx);

@@ -29,11 +29,14 @@ export const MAX_WAITERS = 1_000;
 export class LeaseLine {
   /** When the present grant lapses, on the activation's clock. */
   until = 0;
-  /** Whether grants are being handed out now; one at a time. */
-  granting = false;
   /** Cancels the timer that watches `until`; it runs only while somebody waits. */
   stopTimer: (() => void) | undefined;
   readonly #waiters: Waiter[] = [];
+
+  /** Whether a grant is on its way to the store: its outcome is not known. */
+  get storing(): boolean {
+    return this.until === Number.POSITIVE_INFINITY;
+  }
 
   get waiting(): number {
     return this.#waiters.length;

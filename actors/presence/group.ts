@@ -99,6 +99,8 @@ export class PresenceGroup {
   }
 
   watch(): PresenceWatcher {
+    // Nobody else is told in batches, so the first need not wait for what was joined before it came.
+    if (this.#watchers.size === 0) this.#publish();
     const watcher = new PresenceWatcher(this);
     this.#watchers.add(watcher);
     return watcher;
@@ -136,6 +138,7 @@ export class PresenceGroup {
   }
 
   #publish(): void {
+    this.#stopBatch?.();
     this.#stopBatch = undefined;
     const joined: PresentMember[] = [];
     const left: string[] = [];

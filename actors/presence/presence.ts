@@ -61,12 +61,14 @@ export const Presence = defineActor({
     /** The attachment's name, then nothing: it lasts as long as the stream is consumed. */
     async *attach(ctx): AsyncGenerator<{ attachment: string }> {
       const attachment = `${ctx.epoch}.${++attachments}`;
+      const detach = (): void => ctx.instance.detach(attachment);
       ctx.instance.attach(attachment);
+      ctx.signal.addEventListener("abort", detach, { once: true });
       try {
         yield { attachment };
         await fired(ctx.signal);
       } finally {
-        ctx.instance.detach(attachment);
+        detach();
       }
     },
 
