@@ -129,6 +129,7 @@ function absolutePaths(layers: Layers): void {
       if (!existsSync(file)) layers.report(path, `no such file: ${file}`);
       return file;
     }
+    if (path.join(".") === "cluster.dir" && text !== "") return resolve(folder, text);
     if (!inUpstream) return text;
     if (last === "cwd") {
       const cwd = resolve(folder, text);

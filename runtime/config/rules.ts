@@ -141,6 +141,11 @@ export function warningsOf(config: Config): string[] {
       );
     }
   }
+  if (config.cluster.kind !== "single_node" && config.cluster.dir !== undefined) {
+    warnings.push(
+      `cluster.dir: has no effect with kind "${config.cluster.kind}", which keeps the state itself; remove it`,
+    );
+  }
   if (Object.keys(config.mcpServers).length === 0) {
     warnings.push("mcpServers: no MCP server is configured, so sessions will have nothing to call");
   }

@@ -109,7 +109,14 @@ const cluster = z.strictObject({
   kind: z
     .enum(["single_node", "redis"])
     .default("single_node")
-    .describe("where membership, leases, directory and durable state live; single_node ignores the block's other keys"),
+    .describe("where membership, leases, directory and durable state live; the keys of another kind are ignored"),
+  dir: text
+    .optional()
+    .describe("kind single_node: the folder that keeps its state over restarts; default: none is kept"),
+  durability: z
+    .enum(["normal", "full"])
+    .default("normal")
+    .describe("with `dir`: what is acknowledged survives the process (normal), or the machine's power too (full)"),
   url: redisUrl.optional().describe("kind redis: the server"),
   key_prefix: shaped(/^[^\s{}\p{Cc}]{1,128}$/u, "1 to 128 characters without spaces and braces")
     .default("troupe:")

@@ -10,8 +10,16 @@ import { SingleNodeCoordinator } from "./single_node.ts";
 
 export type { RedisConfig } from "./redis/settings.ts";
 
-/** The `cluster` block of the configuration, as far as coordinators read it. `single_node` ignores all other keys. */
-export type CoordinatorConfig = { kind: "single_node" } | RedisConfig;
+/** A single node. Without `dir` (an absolute path) its data ends with the process. */
+export interface SingleNodeConfig {
+  kind: "single_node";
+  dir?: string;
+  /** With `dir`; default `normal`. */
+  durability?: "normal" | "full";
+}
+
+/** The `cluster` block of the configuration, as far as coordinators read it. */
+export type CoordinatorConfig = SingleNodeConfig | RedisConfig;
 
 export interface OpenOptions {
   /** Default the system clock. */
@@ -31,8 +39,12 @@ export async function openCoordinator(config: CoordinatorConfig, options: OpenOp
 
 async function make(config: CoordinatorConfig, clock: Clock): Promise<Coordinator> {
   switch (config.kind) {
-    case "single_node":
-      return new SingleNodeCoordinator(clock);
+    case "single_node": {
+      const { dir, durability } = config;
+      if (dir === undefined) return new SingleNodeCoordinator(clock);
+      const { DurableSingleNode } = await import("./single_node/durable.ts");
+      return DurableSingleNode.load({ dir, durability }, clock);
+    }
     case "redis": {
       const { RedisCoordinator } = await import("./redis/coordinator.ts");
       return new RedisCoordinator(config, clock);

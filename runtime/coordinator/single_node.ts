@@ -3,35 +3,34 @@
  *
  * It follows the same rules as the shared stores, so a node runs the same code with it. What differs: its data ends
  * with the process, every verb takes effect before it returns its promise, and no outcome is ever unknown. The store
- * cannot be reset, so `store_reset` and `store_unavailable` never happen.
+ * cannot be reset, so `store_reset` and `store_unavailable` never happen. With `dir:` the same memory is kept in a file,
+ * see `single_node/durable.ts`.
  */
 import { randomBytes } from "node:crypto";
 import { type Clock, systemClock } from "../actor/clock.ts";
 import type { Generation } from "../actor/ids.ts";
-import type { Coordinator } from "./contract.ts";
-import { MemoryDirectory } from "./single_node/directory.ts";
-import { MemoryKeyValue } from "./single_node/key_value.ts";
-import { MemoryLeases } from "./single_node/leases.ts";
-import { MemoryMembership } from "./single_node/membership.ts";
-import { MemoryPubSub } from "./single_node/pub_sub.ts";
+import type { Coordinator, Directory, KeyValue, Leases, Membership, PubSub, Watch } from "./contract.ts";
+import { SingleNodeMemory } from "./single_node/memory.ts";
 
 export class SingleNodeCoordinator implements Coordinator {
   readonly kind = "single_node";
   readonly generation: Generation;
-  readonly membership: MemoryMembership;
-  readonly directory: MemoryDirectory;
-  readonly keyValue: MemoryKeyValue;
-  readonly pubSub = new MemoryPubSub();
-  readonly leases: MemoryLeases;
-  readonly watches: MemoryKeyValue;
+  readonly membership: Membership;
+  readonly directory: Directory;
+  readonly keyValue: KeyValue;
+  readonly pubSub: PubSub;
+  readonly leases: Leases;
+  readonly watches: Watch;
 
   constructor(clock: Clock = systemClock()) {
     this.generation = `1.${randomBytes(5).toString("hex")}` as Generation;
-    this.membership = new MemoryMembership(this.generation);
-    this.directory = new MemoryDirectory(this.generation, clock, (incarnation) => this.membership.isAlive(incarnation));
-    this.keyValue = new MemoryKeyValue(this.generation, clock);
-    this.watches = this.keyValue;
-    this.leases = new MemoryLeases(clock);
+    const memory = new SingleNodeMemory({ generation: this.generation, start: 1 }, clock);
+    this.membership = memory.membership;
+    this.directory = memory.directory;
+    this.keyValue = memory.keyValue;
+    this.watches = memory.keyValue;
+    this.leases = memory.leases;
+    this.pubSub = memory.pubSub;
   }
 
   async open(): Promise<void> {}

@@ -4,11 +4,16 @@ import { openCoordinator } from "../../runtime/coordinator/open.ts";
 import { REDIS_MISSING, type RedisServer, redisAvailable, startRedis } from "../harness/redis.ts";
 import { coordinatorContract } from "./coordinator_contract.ts";
 import { redisStore } from "./redis_store.ts";
+import { durableStore } from "./single_node_store.ts";
 
 coordinatorContract("single_node", async () => {
   const coordinator = await openCoordinator({ kind: "single_node" });
   return { connect: async () => coordinator, close: () => coordinator.close() };
 });
+
+for (const durability of ["normal", "full"] as const) {
+  coordinatorContract(`single_node with dir, ${durability}`, () => durableStore(durability));
+}
 
 describe("redis", { skip: redisAvailable() ? false : REDIS_MISSING }, () => {
   let server: RedisServer;

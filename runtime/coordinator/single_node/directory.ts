@@ -3,7 +3,7 @@
  * (`redis/directory_scripts.ts` says why each is there).
  */
 import type { Clock } from "../../actor/clock.ts";
-import type { ActorId, Epoch, Generation, Incarnation } from "../../actor/ids.ts";
+import type { ActorId, Epoch, Incarnation } from "../../actor/ids.ts";
 import type {
   ClaimRequest,
   ClaimResult,
@@ -15,6 +15,7 @@ import type {
   StoredState,
 } from "../contract.ts";
 import { checkOperation } from "../operation.ts";
+import type { Changes, Life } from "./memory.ts";
 
 /** Ownership operations a record remembers for replays. */
 const REMEMBERED = 4;
@@ -23,7 +24,7 @@ const FORGET_MS = 600_000;
 /** Records looked at for expiry with each verb that may add one. */
 const SWEEP = 16;
 
-interface ActorRecord {
+export interface ActorRecord {
   owner: Incarnation | null;
   epoch: Epoch;
   /** 0: no state. */
@@ -36,18 +37,33 @@ interface ActorRecord {
 }
 
 export class MemoryDirectory implements Directory {
-  readonly #generation: Generation;
+  readonly #life: Life;
   readonly #clock: Clock;
   readonly #isAlive: (incarnation: Incarnation) => boolean;
+  readonly #changes: Changes;
   readonly #records = new Map<ActorId, ActorRecord>();
   /** When a record that serves only replays or as tombstone goes. */
   readonly #expiries = new Map<ActorId, number>();
   #epochs = 0;
 
-  constructor(generation: Generation, clock: Clock, isAlive: (incarnation: Incarnation) => boolean) {
-    this.#generation = generation;
+  constructor(life: Life, clock: Clock, isAlive: (incarnation: Incarnation) => boolean, changes: Changes) {
+    this.#life = life;
     this.#clock = clock;
     this.#isAlive = isAlive;
+    this.#changes = changes;
+  }
+
+  /** The record as it is now, for the file. `remainingMs`: until it is forgotten; `null`: never. */
+  kept(actor: ActorId): { record: Readonly<ActorRecord>; remainingMs: number | null } | undefined {
+    const record = this.#records.get(actor);
+    const expiry = this.#expiries.get(actor);
+    return record && { record, remainingMs: expiry === undefined ? null : expiry - this.#clock.now() };
+  }
+
+  /** Puts back what `kept` told an earlier process. */
+  restore(actor: ActorId, record: ActorRecord, remainingMs: number | null): void {
+    this.#records.set(actor, record);
+    if (remainingMs !== null) this.#expire(actor, remainingMs);
   }
 
   async claim(request: ClaimRequest): Promise<ClaimResult> {
@@ -76,6 +92,7 @@ export class MemoryDirectory implements Directory {
     }
     this.#records.set(actor, claimed);
     this.#expiries.delete(actor);
+    this.#changes.actor(actor);
     return { outcome: "claimed", epoch, state: stateOf(claimed) };
   }
 
@@ -103,6 +120,7 @@ export class MemoryDirectory implements Directory {
     record.owner = request.to;
     record.epoch = epoch;
     remember(record, request.operation, epoch);
+    this.#changes.actor(request.actor);
     return { outcome: "transferred", epoch };
   }
 
@@ -116,6 +134,7 @@ export class MemoryDirectory implements Directory {
     record.owner = null;
     remember(record, request.operation, "done");
     if (record.version === 0) this.#expire(request.actor, FORGET_MS);
+    this.#changes.actor(request.actor);
     return "done";
   }
 
@@ -135,6 +154,7 @@ export class MemoryDirectory implements Directory {
     record.version += 1;
     record.bytes = request.bytes.slice();
     record.lastCommit = [request.operation, record.version];
+    this.#changes.actor(request.actor);
     return { outcome: "committed", version: record.version };
   }
 
@@ -152,6 +172,7 @@ export class MemoryDirectory implements Directory {
     record.ended = true;
     remember(record, request.operation, "done");
     this.#expire(request.actor, Math.max(1, Math.ceil(request.tombstoneMs)));
+    this.#changes.actor(request.actor);
     return "done";
   }
 
@@ -179,21 +200,28 @@ export class MemoryDirectory implements Directory {
   #forget(actor: ActorId): void {
     this.#expiries.delete(actor);
     this.#records.delete(actor);
+    this.#changes.actor(actor);
   }
 
+  /** Looked at in turn: what has not expired yet goes to the end. */
   #sweep(): void {
     const now = this.#clock.now();
     let looked = 0;
     for (const [actor, expiry] of this.#expiries) {
-      if (expiry <= now) this.#forget(actor);
       looked += 1;
-      if (looked >= SWEEP) break;
+      if (looked > SWEEP) break;
+      if (expiry <= now) {
+        this.#forget(actor);
+        continue;
+      }
+      this.#expiries.delete(actor);
+      this.#expiries.set(actor, expiry);
     }
   }
 
   #nextEpoch(): Epoch {
     this.#epochs += 1;
-    return `${this.#generation}-${this.#epochs}` as Epoch;
+    return `${this.#life.generation}-${this.#life.start}.${this.#epochs}` as Epoch;
   }
 }
 
@@ -210,8 +238,8 @@ function answered(record: ActorRecord, operation: string): string | undefined {
 }
 
 function remember(record: ActorRecord, operation: string, answer: string): void {
-  record.answers.push([operation, answer]);
-  if (record.answers.length > REMEMBERED) record.answers.shift();
+  // A new array each time has no spare room: with many records most hold one answer.
+  record.answers = [...record.answers.slice(1 - REMEMBERED), [operation, answer]];
 }
 
 function stateOf(record: ActorRecord): StoredState | null {

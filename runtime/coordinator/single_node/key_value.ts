@@ -1,11 +1,12 @@
 /**
- * Key-value entries and their watch in memory. Watchers are told after the write returned, in the order of the writes.
+ * Key-value entries and their watch in memory. Watchers are told once a write is in force, in the order of the
+ * writes.
  */
 import { Buffer } from "node:buffer";
 import type { Clock } from "../../actor/clock.ts";
-import type { Generation } from "../../actor/ids.ts";
 import type { KeyValue, KeyValueEntry, Watch, WatchEvent } from "../contract.ts";
 import { checkEntry, checkKey, DEFAULT_LIST_LIMIT } from "../entry.ts";
+import type { Changes, Life } from "./memory.ts";
 
 interface Entry {
   value: Uint8Array;
@@ -18,16 +19,33 @@ interface Entry {
 const SWEEP = 16;
 
 export class MemoryKeyValue implements KeyValue, Watch {
-  readonly #generation: Generation;
+  readonly #life: Life;
   readonly #clock: Clock;
+  readonly #changes: Changes;
   readonly #entries = new Map<string, Entry>();
   readonly #expiring = new Set<string>();
   readonly #watchers = new Set<{ prefix: string; listener: (event: WatchEvent) => void }>();
   #revisions = 0;
 
-  constructor(generation: Generation, clock: Clock) {
-    this.#generation = generation;
+  constructor(life: Life, clock: Clock, changes: Changes) {
+    this.#life = life;
     this.#clock = clock;
+    this.#changes = changes;
+  }
+
+  /** The entry as it is now, for the file. `remainingMs`: until it goes; `null`: never. */
+  kept(key: string): { value: Uint8Array; revision: string; remainingMs: number | null } | undefined {
+    const entry = this.#entries.get(key);
+    if (entry === undefined) return undefined;
+    const { value, revision, expiry } = entry;
+    return { value, revision, remainingMs: expiry === Number.POSITIVE_INFINITY ? null : expiry - this.#clock.now() };
+  }
+
+  /** Puts back what `kept` told an earlier process. */
+  restore(key: string, value: Uint8Array, revision: string, remainingMs: number | null): void {
+    const expiry = remainingMs === null ? Number.POSITIVE_INFINITY : this.#clock.now() + remainingMs;
+    this.#entries.set(key, { value, revision, expiry });
+    if (remainingMs !== null) this.#expiring.add(key);
   }
 
   async get(key: string): Promise<KeyValueEntry | null> {
@@ -87,10 +105,15 @@ export class MemoryKeyValue implements KeyValue, Watch {
   #write(key: string, value: Uint8Array, expiry: number): { revision: string } {
     this.#sweep();
     this.#revisions += 1;
-    const entry = { value: value.slice(), revision: `${this.#generation}-${this.#revisions}`, expiry };
+    const entry = {
+      value: value.slice(),
+      revision: `${this.#life.generation}-${this.#life.start}.${this.#revisions}`,
+      expiry,
+    };
     this.#entries.set(key, entry);
     if (expiry === Number.POSITIVE_INFINITY) this.#expiring.delete(key);
     else this.#expiring.add(key);
+    this.#changes.entry(key);
     this.#publish({ type: "put", key, value: entry.value });
     return { revision: entry.revision };
   }
@@ -105,6 +128,7 @@ export class MemoryKeyValue implements KeyValue, Watch {
   #remove(key: string): void {
     this.#entries.delete(key);
     this.#expiring.delete(key);
+    this.#changes.entry(key);
     this.#publish({ type: "delete", key });
   }
 
@@ -114,7 +138,10 @@ export class MemoryKeyValue implements KeyValue, Watch {
 
   /** Looked at in turn: what has not expired yet goes to the end. */
   #sweep(): void {
-    for (const key of [...this.#expiring].slice(0, SWEEP)) {
+    let looked = 0;
+    for (const key of this.#expiring) {
+      looked += 1;
+      if (looked > SWEEP) break;
       if (this.#find(key) === undefined) continue;
       this.#expiring.delete(key);
       this.#expiring.add(key);
@@ -124,7 +151,7 @@ export class MemoryKeyValue implements KeyValue, Watch {
   #publish(event: Exclude<WatchEvent, { type: "gap" }>): void {
     for (const watcher of this.#watchers) {
       if (!event.key.startsWith(watcher.prefix)) continue;
-      queueMicrotask(() => {
+      this.#changes.announce(() => {
         if (!this.#watchers.has(watcher)) return;
         watcher.listener(event.type === "put" ? { ...event, value: event.value.slice() } : event);
       });

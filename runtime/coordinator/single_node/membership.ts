@@ -1,9 +1,11 @@
 /**
- * Membership in memory: the same transitions as in a shared store, for the one process there is.
+ * Membership in memory: the same transitions as in a shared store, for the one process there is. It is never kept: after
+ * a restart nobody of the time before is alive, and no incarnation of it is given again.
  */
-import type { Generation, Incarnation } from "../../actor/ids.ts";
+import type { Incarnation } from "../../actor/ids.ts";
 import type { DeclareResult, Membership, MembershipView, NodeRecord, RenewResult } from "../contract.ts";
 import { checkOperation } from "../operation.ts";
+import type { Life } from "./memory.ts";
 
 interface LivingMember {
   record: NodeRecord;
@@ -13,17 +15,20 @@ interface LivingMember {
 
 /** The dead stay listed, the newest ones: as many as twice the living and at least these. */
 const MIN_DEAD = 32;
+/** More views than a start can have, so that views also grow from one start to the next. */
+const VIEWS_PER_START = 2 ** 24;
 
 export class MemoryMembership implements Membership {
-  readonly #generation: Generation;
+  readonly #life: Life;
   readonly #alive = new Map<Incarnation, LivingMember>();
   readonly #dead = new Map<Incarnation, NodeRecord>();
   readonly #listeners = new Set<() => void>();
-  #view = 1;
+  #view: number;
   #incarnations = 0;
 
-  constructor(generation: Generation) {
-    this.#generation = generation;
+  constructor(life: Life) {
+    this.#life = life;
+    this.#view = (life.start - 1) * VIEWS_PER_START + 1;
   }
 
   async join(record: NodeRecord, operation: string): Promise<{ incarnation: Incarnation; view: number }> {
@@ -32,7 +37,7 @@ export class MemoryMembership implements Membership {
       if (member.operation === operation) return { incarnation, view: this.#view };
     }
     this.#incarnations += 1;
-    const incarnation = `${this.#generation}-${this.#incarnations}` as Incarnation;
+    const incarnation = `${this.#life.generation}-${this.#life.start}.${this.#incarnations}` as Incarnation;
     this.#alive.set(incarnation, { record: structuredClone(record), heartbeat: 0, operation });
     this.#changed();
     return { incarnation, view: this.#view };
@@ -88,7 +93,7 @@ export class MemoryMembership implements Membership {
         liveness: "dead" as const,
       })),
     ];
-    return { generation: this.#generation, view: this.#view, members };
+    return { generation: this.#life.generation, view: this.#view, members };
   }
 
   onChange(listener: () => void): () => void {

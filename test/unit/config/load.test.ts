@@ -175,7 +175,7 @@ test("relative paths start at the file that declares them", async () => {
   );
   const b = other.write(
     "paths.yaml",
-    "extensions: [counter.mjs]\ngateway: { server: { tls: { cert_path: cert.pem, key_path: cert.pem } } }\nmcpServers: { echo: { args: [x] } }",
+    "extensions: [counter.mjs]\ncluster: { dir: ./data }\ngateway: { server: { tls: { cert_path: cert.pem, key_path: cert.pem } } }\nmcpServers: { echo: { args: [x] } }",
   );
   const { config } = await checkFiles([a, b]);
   assert.equal(config.mcpServers.notes?.module, pathToFileURL(join(folder.path, "notes.mjs")).href);
@@ -184,6 +184,7 @@ test("relative paths start at the file that declares them", async () => {
   assert.equal(config.mcpServers.sh?.command, "sh");
   assert.deepEqual(config.extensions, [pathToFileURL(join(other.path, "counter.mjs")).href]);
   assert.equal(config.gateway.server.tls?.cert_path, join(other.path, "cert.pem"));
+  assert.equal(config.cluster.dir, join(other.path, "data"));
 });
 
 test("the aliases of other systems mean the same", async () => {
@@ -234,5 +235,10 @@ test("what is allowed and likely to surprise is warned about", async () => {
   assert.deepEqual(warnings, [
     "gateway.server.bind_address: 0.0.0.0:8787 is reachable from other machines and this version has no access control; let only trusted clients reach it",
     "mcpServers: no MCP server is configured, so sessions will have nothing to call",
+  ]);
+  const file = folder.write("dir.yaml", "cluster: { dir: data }\nmcpServers: { echo: { command: npx } }");
+  assert.deepEqual((await loadConfig({ config: [file] }, {})).warnings, []);
+  assert.deepEqual((await loadConfig({ config: [file], redis: "redis://localhost:6379" }, {})).warnings, [
+    'cluster.dir: has no effect with kind "redis", which keeps the state itself; remove it',
   ]);
 });

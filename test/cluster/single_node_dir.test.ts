@@ -1,0 +1,61 @@
+/** A single node with `dir:`: what its clients were told survives the process, however it ends. */
+import assert from "node:assert/strict";
+import { after, before, describe, it } from "node:test";
+import { type Cluster, startCluster } from "../harness/cluster.ts";
+import { ask, callBody, type OpenSession, openSession, post } from "../harness/mcp_requests.ts";
+
+const exercise = { module: new URL("./fixtures/exercise.mjs", import.meta.url).href };
+
+describe("a single node with dir", () => {
+  let cluster: Cluster;
+  let url: string;
+  before(async () => {
+    // Relative to the configuration file, whose folder goes with the cluster.
+    const config = { cluster: { kind: "single_node", dir: "data" } } as const;
+    cluster = await startCluster({ nodes: 1, config, mcpServers: { exercise } });
+    url = `${cluster.urls[0]}/mcp/exercise`;
+  });
+  after(() => cluster.close());
+
+  const answers = async ({ headers }: OpenSession, said: string): Promise<void> => {
+    const reply = await post(url, callBody(1, "echo", { text: said }), headers);
+    assert.equal(reply.status, 200, `${reply.text}\n${cluster.logs(0)}`);
+    assert.deepEqual(reply.message?.result?.content, [{ type: "text", text: said }]);
+  };
+  const isGone = async ({ headers }: OpenSession): Promise<void> => {
+    const reply = await post(url, callBody(2, "echo", { text: "?" }), headers);
+    assert.equal(reply.status, 404, reply.text);
+  };
+
+  it("answers a session after kill -9 without a new initialize, and one that was DELETEd stays 404", async () => {
+    const [kept, ended] = [await openSession(url), await openSession(url)];
+    await answers(kept, "before");
+    assert.ok((await ask("DELETE", url, ended.headers)).status < 300);
+    await isGone(ended);
+    await cluster.kill(0);
+    await cluster.restart(0);
+    await answers(kept, "after the kill");
+    await isGone(ended);
+    assert.deepEqual(await cluster.stop(0), { code: 0, signal: null }, cluster.logs(0));
+    await cluster.restart(0);
+    await answers(kept, "after the stop");
+    await isGone(ended);
+    assert.ok((await ask("DELETE", url, kept.headers)).status < 300);
+    await cluster.kill(0);
+    await cluster.restart(0);
+    await isGone(kept);
+  });
+
+  it("keeps every session that was acknowledged before a kill in the middle of opening them", async () => {
+    const opened: OpenSession[] = [];
+    const opening = Array.from({ length: 4 }, async () => {
+      for (;;) opened.push(await openSession(url));
+    });
+    const allEnded = Promise.allSettled(opening);
+    await cluster.waitUntil(() => opened.length >= 10, 30_000, "ten sessions");
+    await cluster.kill(0);
+    await allEnded;
+    await cluster.restart(0);
+    for (const session of opened) await answers(session, session.id);
+  });
+});
