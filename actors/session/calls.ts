@@ -129,8 +129,11 @@ export class ClientCalls {
     if (!this.#remove(call)) return;
     const { exchange } = call;
     exchange.open--;
-    if (exchange.stream !== undefined) this.#streams().send(exchange.stream, text);
-    else if (!exchange.batch) return exchange.answer({ kind: "json", body: text });
+    if (exchange.stream !== undefined) {
+      const streams = this.#streams();
+      streams.answered(exchange.stream, call.id);
+      streams.send(exchange.stream, text);
+    } else if (!exchange.batch) return exchange.answer({ kind: "json", body: text });
     else {
       exchange.texts ??= [];
       exchange.texts.push(text);
@@ -141,8 +144,10 @@ export class ClientCalls {
   /** Ends `call` without a response. */
   abandon(call: ClientCall): void {
     if (!this.#remove(call)) return;
-    call.exchange.open--;
-    this.#finish(call.exchange);
+    const { exchange } = call;
+    exchange.open--;
+    if (exchange.stream !== undefined) this.#streams().answered(exchange.stream, call.id);
+    this.#finish(exchange);
   }
 
   /** The stream of the POST that `call` came in; makes it one. */
@@ -192,7 +197,7 @@ export class ClientCalls {
   #toStream(exchange: Exchange): EventStream {
     if (exchange.stream !== undefined) return exchange.stream;
     const streams = this.#streams();
-    const stream = streams.open();
+    const stream = streams.open(this.#calls.filter((call) => call.exchange === exchange).map(({ id }) => id));
     exchange.stream = stream;
     for (const text of exchange.texts ?? []) streams.send(stream, text);
     exchange.texts = undefined;

@@ -72,6 +72,10 @@ export class ClientRequests {
     return [...this.#pending.values()].filter(filter);
   }
 
+  all(): ClientRequest[] {
+    return [...this.#pending.values()];
+  }
+
   failAll(error: TroupeError): void {
     for (const request of [...this.#pending.values()]) {
       this.remove(request);

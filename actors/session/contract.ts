@@ -6,6 +6,7 @@
  * 202, an error) or the name of a stream, which the edge then opens with `events`, exactly as a client's GET with
  * `Last-Event-ID` does. So there is one way to read a stream, and resuming is not a special case.
  */
+import type { RpcId } from "../../transports/upstream/contract.ts";
 
 /** Who the caller is: the subject of a verified token, else the hash of the presented credential, else `anonymous`. */
 export type Principal = string;
@@ -70,7 +71,26 @@ export interface SessionState {
   logLevel: string | null;
   /** Resource URIs the client subscribed to, as the client names them. */
   subscriptions: string[];
+  /** The event log; absent while there is nothing to resume. */
+  log?: StoredLog;
+  /** Upstreams in this session's name whose memory lives in a process or module of the owner, while they hold some. */
+  ran?: string[];
 }
+
+/** The bounded tail of a session's event log, and what its streams are for. See streams.ts. */
+export interface StoredLog {
+  streams: StoredStream[];
+  /** Oldest first. */
+  events: StoredEvent[];
+  /** Requests of upstreams that wait for the client: id, and the stream they were sent on. */
+  asked: [id: string, stream: string][];
+}
+
+/** One SSE stream: `waiting` are the client's requests it has not answered yet; without any a POST's stream is complete. */
+export type StoredStream = [id: string, seq: number, position: number, trimmed: number, waiting: RpcId[]];
+
+/** `wallMs`: when it was added. */
+export type StoredEvent = [stream: string, seq: number, wallMs: number, data: string];
 
 /** What the management API tells of a session. */
 export interface SessionDescription {

@@ -17,6 +17,7 @@ import { type ClientRequest, replaceToken } from "./client_requests.ts";
 import { restore, startForUpdates } from "./own_methods.ts";
 import { PRIMING_VERSION, type SessionParts, withdrawn } from "./parts.ts";
 import { RpcCode } from "./rpc.ts";
+import { rememberRunning } from "./takeover.ts";
 
 type Params = Record<string, unknown> | undefined;
 
@@ -35,7 +36,9 @@ export class FromUpstreams implements UpstreamOwner {
 
   onStarted(upstream: string, greeting: InitializeResult): void {
     const parts = this.#parts();
-    if (!parts.closed) restore(parts, upstream, greeting);
+    if (parts.closed) return;
+    rememberRunning(parts, upstream);
+    restore(parts, upstream, greeting);
   }
 
   onRequest(

@@ -9,6 +9,7 @@ import { FromUpstreams } from "./from_upstreams.ts";
 import { idleSweep, type SweptSession } from "./idle.ts";
 import { startForUpdates } from "./own_methods.ts";
 import { SessionParts } from "./parts.ts";
+import { takeOver, tellLostMemory } from "./takeover.ts";
 import type { UpstreamAccess } from "./upstreams.ts";
 
 export class LiveSession implements SweptSession {
@@ -23,6 +24,7 @@ export class LiveSession implements SweptSession {
     this.#client = new FromClient(this.#parts);
     this.#lastUsed = ctx.worker.clock.now();
     idleSweep(ctx.worker).add(this);
+    takeOver(this.#parts);
     // Another activation had this session before: its subscriptions go on although no request may come for a while.
     if (ctx.state.subscriptions.length > 0) for (const name of ctx.state.upstreams) startForUpdates(this.#parts, name);
   }
@@ -76,6 +78,7 @@ export class LiveSession implements SweptSession {
     const { stream, lastEventId } = call;
     const named = stream === null ? streams.standalone() : streams.find(stream);
     const source = lastEventId === null ? named : streams.resume(lastEventId);
+    void tellLostMemory(this.#parts, source);
     try {
       yield* streams.read(source, signal);
     } finally {
@@ -85,6 +88,7 @@ export class LiveSession implements SweptSession {
 
   sweep(now: number): number {
     this.#parts.streams?.sweep();
+    if (this.#parts.ctx.state.log !== undefined) this.#parts.refreshLog();
     const idle = this.idleMs(now);
     if (idle === 0) this.#lastUsed = now;
     return idle;

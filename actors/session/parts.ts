@@ -30,6 +30,8 @@ export class SessionParts {
   router: Router | undefined;
   /** URIs whose subscription is under way: an update may overtake the upstream's answer. */
   subscribing: Set<string> | undefined;
+  /** Upstreams whose memory went with the former owner, until the client is told. */
+  lostMemory: string[] | undefined;
   readonly #access: UpstreamAccess;
   readonly #owner: UpstreamOwner;
 
@@ -60,9 +62,23 @@ export class SessionParts {
         bounds: this.settings.eventLog,
         clock: worker.clock,
         count: (name, by) => worker.count(name, by),
+        stored: state.log,
+        write: () => {
+          this.refreshLog();
+          return this.ctx.commit();
+        },
+        onWriteFailed: (error) => worker.log.warn("events could not be stored", { session: this.ctx.key, error }),
       });
     }
     return this.streams;
+  }
+
+  /** Brings the log in the state up to date; the next commit stores it. */
+  refreshLog(): void {
+    const { state } = this.ctx;
+    const log = this.streams?.snapshot();
+    if (log === undefined) delete state.log;
+    else state.log = { ...log, asked: (this.requests?.all() ?? []).map(({ id, stream }) => [id, stream.id]) };
   }
 
   needUpstreams(): SessionUpstreams {

@@ -5,8 +5,8 @@
  * ended id create nothing. Whatever replica a request arrives at calls the one activation. A wrong principal gets the
  * answer of an unknown session, so that an id proves nothing (WIRE E4).
  *
- * What is stored is the protocol state (`SessionState`). The event log and what is in flight live with the activation:
- * after a crash a client's resume is answered as expired, and calls in flight end with an honest error at the edge.
+ * What is stored is the protocol state (`SessionState`), the event log included. What is in flight lives with the
+ * activation: after a crash its successor ends it honestly (takeover.ts), or the edge does where no event was sent yet.
  */
 import { type ActorContext, concurrent, type DeactivateReason, defineActor } from "../../runtime/actor/define.ts";
 import { type AbortReason, TroupeError } from "../../runtime/actor/errors.ts";

@@ -40,7 +40,8 @@ export const DEFAULT_SESSION_SETTINGS: SessionSettings = {
   serverVersion: "0.0.0",
   maxClientRequests: 64,
   maxSubscriptions: 1_000,
-  eventLog: { events: 256, bytes: 1024 * 1024, ageMs: 10 * 60_000 },
+  // It is written whole with each commit.
+  eventLog: { events: 64, bytes: 128 * 1024, ageMs: 10 * 60_000 },
 };
 
 const resolved = new WeakMap<WorkerServices, SessionSettings>();

@@ -10,7 +10,14 @@
  * Durable messages (responses, server-to-client requests, list and resource changes) get an id, `<stream>-<n>` in base
  * 36, and stay in the log after they were taken: a socket write is not a delivery. `Last-Event-ID` proves what arrived,
  * and replays the rest of that stream only. Progress and log messages are ephemeral: no id, lost with the connection.
- * Stream ids begin with a mark of the activation, so that an id from before a crash is never taken for a new one.
+ * Stream ids begin with a mark of the activation that made them, and the standalone stream is "0" for ever, so that an
+ * id means the same thing in every activation of the session.
+ *
+ * ## Durability
+ * The log, bounded as it is, is part of the session's stored state. An event with an id, a priming event included, is
+ * given to a reader only when a successor that starts from the stored state would know that id (journal.ts). So a
+ * promise is never broken by the death of the owner. What readers took is stored only with the next write, so after a
+ * takeover a client that names no `Last-Event-ID` may be sent an event again, under the id it had.
  *
  * ## Bounds
  * The log: events, bytes and age (settings). The oldest delivered event goes first, then the oldest that nobody reads;
@@ -23,7 +30,9 @@
  */
 import type { Clock } from "../../runtime/actor/clock.ts";
 import { TroupeError } from "../../runtime/actor/errors.ts";
-import type { SessionEvent } from "./contract.ts";
+import type { RpcId } from "../../transports/upstream/contract.ts";
+import type { SessionEvent, StoredEvent, StoredLog, StoredStream } from "./contract.ts";
+import { Journal } from "./journal.ts";
 import type { EventLogBounds } from "./settings.ts";
 
 /** Ephemeral messages waiting per stream, while somebody reads it and while nobody does. */
@@ -35,10 +44,13 @@ const UNREAD_MS = 60_000;
 /** Longest time an upstream is held back for a slow reader, milliseconds. */
 const CATCH_UP_MS = 2_000;
 const STALLED_FACTOR = 4;
-const EVENT_ID = /^([0-9a-z]{1,32})-([0-9a-z]{1,10})(?:_[0-9a-z]{1,10})?$/;
+const EVENT_ID = /^([0-9a-z]{1,32})-([0-9a-z]{1,10})(?:_[0-9a-z]{1,20})?$/;
+const STANDALONE = "0";
 
-/** HTTP status of a `Last-Event-ID` that is not one of ours, and of one that cannot be resumed (any more). */
-/** Not 404: to a client that means its session is gone (MCP, Streamable HTTP, session management). */
+/**
+ * HTTP status of a `Last-Event-ID` that is not one of ours, and of one that cannot be resumed (any more). Not 404: to a
+ * client that means its session is gone (MCP, Streamable HTTP, session management).
+ */
 const REFUSED = 400;
 
 interface Entry {
@@ -49,6 +61,8 @@ interface Entry {
   readonly at: number;
   /** Set on the wish to close the connection. */
   readonly retryMs: number | undefined;
+  /** The change that must be stored before a reader may have it. */
+  readonly change: number;
   taken: boolean;
 }
 
@@ -61,6 +75,12 @@ interface Reader {
 export class EventStream {
   readonly id: string;
   ended = false;
+  /** Requests of the client that this stream is to answer still. */
+  waiting: RpcId[] = [];
+  /** Whether other activations give ids of it too. */
+  shared = false;
+  /** The change that made it. */
+  change = 0;
   /** Number of the last durable event. */
   seq = 0;
   /** Number of the last durable event that a reader took. */
@@ -92,6 +112,11 @@ export interface StreamOptions {
   bounds: EventLogBounds;
   clock: Clock;
   count: (name: string, by?: number) => void;
+  /** Stores `snapshot()`. */
+  write: () => Promise<void>;
+  onWriteFailed: (error: unknown) => void;
+  /** What the session's former activation stored. */
+  stored: StoredLog | undefined;
 }
 
 export class Streams {
@@ -102,9 +127,13 @@ export class Streams {
   #lastId = 0;
   #readers = 0;
   #standalone: EventStream | undefined;
+  readonly #journal: Journal;
 
   constructor(options: StreamOptions) {
     this.#options = options;
+    const { write, clock, onWriteFailed } = options;
+    this.#journal = new Journal({ write, clock, onFailed: onWriteFailed, onStored: () => this.#wakeAll() });
+    if (options.stored !== undefined) this.#restore(options.stored);
   }
 
   /** Streams that somebody reads now. */
@@ -124,18 +153,27 @@ export class Streams {
     return this.#standalone?.reader !== undefined;
   }
 
-  /** A new stream, for one POST. */
-  open(): EventStream {
+  /** A new stream, for one POST: it is to answer `waiting`. */
+  open(waiting: RpcId[] = []): EventStream {
     if (this.#streams.size >= MAX_STREAMS) this.#dropOldestEnded();
     const stream = new EventStream(this.#options.mark + (++this.#lastId).toString(36));
+    stream.waiting = waiting;
+    stream.change = this.#journal.note();
     this.#streams.set(stream.id, stream);
     return stream;
+  }
+
+  /** `stream` does not answer `request` any more: it did, or the client cancelled. */
+  answered(stream: EventStream, request: RpcId): void {
+    stream.waiting = stream.waiting.filter((id) => id !== request);
+    this.#journal.note();
   }
 
   /** The session's GET stream. It never ends. */
   standalone(): EventStream {
     if (this.#standalone === undefined) {
-      this.#standalone = new EventStream(`${this.#options.mark}0`);
+      this.#standalone = new EventStream(STANDALONE);
+      this.#standalone.shared = true;
       this.#streams.set(this.#standalone.id, this.#standalone);
     }
     return this.#standalone;
@@ -146,13 +184,15 @@ export class Streams {
     if (stream.ended) return;
     if (once && stream.pending.some((waiting) => waiting.data === data)) return;
     const now = this.#options.clock.now();
-    const entry: Entry = { stream, seq: ++stream.seq, data, at: now, retryMs: undefined, taken: false };
+    const change = this.#journal.note();
+    const entry: Entry = { stream, seq: ++stream.seq, data, at: now, retryMs: undefined, change, taken: false };
     stream.pending.push(entry);
     stream.logged++;
     this.#log.push(entry);
     this.#bytes += data.length;
     this.#trim(now);
-    stream.reader?.wake?.();
+    // Its reader is woken when it is stored.
+    this.#journal.need(change);
   }
 
   /**
@@ -161,7 +201,7 @@ export class Streams {
    */
   sendEphemeral(stream: EventStream, data: string): void | Promise<void> {
     if (stream.ended) return;
-    stream.pending.push({ stream, seq: 0, data, at: 0, retryMs: undefined, taken: false });
+    stream.pending.push({ stream, seq: 0, data, at: 0, retryMs: undefined, change: 0, taken: false });
     stream.ephemeral++;
     stream.ephemeralBytes += data.length;
     // A stream that its edge is about to open counts as read.
@@ -196,15 +236,18 @@ export class Streams {
   end(stream: EventStream): void {
     if (stream.ended) return;
     stream.ended = true;
+    stream.waiting = [];
     stream.onCaughtUp?.();
     stream.endedAt = this.#options.clock.now();
+    // With its response if it had one; a successor must not answer what was cancelled.
+    if (stream !== this.#standalone) this.#journal.need(this.#journal.note());
     stream.reader?.wake?.();
   }
 
   /** Closes the stream's connection, if there is one, after what is pending; the stream goes on. */
   closeConnection(stream: EventStream, retryMs: number): void {
     if (stream.ended || stream.reader === undefined) return;
-    stream.pending.push({ stream, seq: 0, data: "", at: 0, retryMs, taken: false });
+    stream.pending.push({ stream, seq: 0, data: "", at: 0, retryMs, change: 0, taken: false });
     stream.reader.wake?.();
   }
 
@@ -224,7 +267,7 @@ export class Streams {
     const [, id, seq36] = EVENT_ID.exec(lastEventId) ?? [];
     if (id === undefined || seq36 === undefined) throw unknownEvent("malformed event id", REFUSED);
     this.#trim(this.#options.clock.now());
-    const stream = this.#streams.get(id);
+    const stream = id === STANDALONE ? this.standalone() : this.#streams.get(id);
     const after = Number.parseInt(seq36, 36);
     if (stream === undefined || after > stream.seq || after < stream.trimmed) {
       throw unknownEvent("unknown event id", REFUSED);
@@ -245,22 +288,23 @@ export class Streams {
     signal.addEventListener("abort", stop, { once: true });
     if (signal.aborted) reader.closed = true;
     try {
-      yield this.#opening(stream);
+      const opening = this.#opening(stream);
+      if (opening.id !== undefined) await this.#known(stream, reader);
+      yield opening;
       for (;;) {
         while (!reader.closed) {
-          const entry = stream.pending.shift();
+          const [entry] = stream.pending;
           if (entry === undefined) {
             stream.onCaughtUp?.();
             break;
           }
+          if (!this.#journal.has(entry.change)) break;
+          stream.pending.shift();
           yield this.#take(stream, entry);
           if (entry.retryMs !== undefined) return;
         }
-        if (reader.closed || stream.ended) return;
-        await new Promise<void>((resolve) => {
-          reader.wake = resolve;
-        });
-        reader.wake = undefined;
+        if (reader.closed || (stream.ended && stream.pending.length === 0)) return;
+        await woken(reader);
       }
     } finally {
       signal.removeEventListener("abort", stop);
@@ -268,8 +312,66 @@ export class Streams {
     }
   }
 
+  /** The log as it is to be stored; undefined when a successor would need nothing of it. */
+  snapshot(): StoredLog | undefined {
+    const streams: StoredStream[] = [];
+    for (const stream of this.#streams.values()) {
+      const { id, seq, position, trimmed, waiting } = stream;
+      // The standalone stream must never give a number away twice; of a complete one without events nothing is left.
+      const needed = stream === this.#standalone ? seq > 0 : stream.logged > 0 || !stream.ended;
+      if (needed) streams.push([id, seq, position, trimmed, waiting]);
+    }
+    if (streams.length === 0) return undefined;
+    const { clock } = this.#options;
+    const offset = clock.wallNow() - clock.now();
+    const events = this.#log.map(({ stream, seq, at, data }): StoredEvent => [stream.id, seq, at + offset, data]);
+    return { streams, events, asked: [] };
+  }
+
+  /** POSTs' streams that have not ended. */
+  unfinished(): EventStream[] {
+    return [...this.#streams.values()].filter((stream) => !stream.ended && stream !== this.#standalone);
+  }
+
+  #restore({ streams, events }: StoredLog): void {
+    const { clock } = this.#options;
+    const now = clock.now();
+    const offset = clock.wallNow() - now;
+    for (const [id, seq, position, trimmed, waiting] of streams) {
+      const stream = new EventStream(id);
+      Object.assign(stream, { seq, position, trimmed, waiting, shared: true });
+      if (id === STANDALONE) this.#standalone = stream;
+      else if (waiting.length === 0) Object.assign(stream, { ended: true, endedAt: now });
+      this.#streams.set(id, stream);
+    }
+    for (const [id, seq, wallMs, data] of events) {
+      const stream = this.#streams.get(id);
+      if (stream === undefined) continue;
+      const taken = seq <= stream.position;
+      // Another node's clock may be ahead.
+      const at = Math.min(now, wallMs - offset);
+      const entry: Entry = { stream, seq, data, at, retryMs: undefined, change: 0, taken };
+      if (!taken) stream.pending.push(entry);
+      stream.logged++;
+      this.#log.push(entry);
+      this.#bytes += data.length;
+    }
+    this.#trim(now);
+  }
+
+  /** Resolves when a successor would know `stream`, or its reader has gone. */
+  async #known(stream: EventStream, reader: Reader): Promise<void> {
+    this.#journal.need(stream.change);
+    while (!reader.closed && !this.#journal.has(stream.change)) await woken(reader);
+  }
+
+  #wakeAll(): void {
+    for (const stream of this.#streams.values()) stream.reader?.wake?.();
+  }
+
   /** Ends all readers; nothing can be read afterwards. */
   close(): void {
+    this.#journal.close();
     for (const stream of this.#streams.values()) {
       this.end(stream);
       if (stream.reader !== undefined) close(stream.reader);
@@ -316,7 +418,10 @@ export class Streams {
     const position = Math.max(stream.position, stream.trimmed);
     const id = eventId(stream, position);
     // The id of an event that was sent already names the same position, but must not be used twice.
-    return { opened: true, id: nth === 0 && position === 0 ? id : `${id}_${nth.toString(36)}`, data: "" };
+    if (nth === 0 && position === 0 && !stream.shared) return { opened: true, id, data: "" };
+    // `primed` counts the readers of this activation only.
+    const reader = (stream.shared ? this.#options.mark : "") + nth.toString(36);
+    return { opened: true, id: `${id}_${reader}`, data: "" };
   }
 
   #take(stream: EventStream, entry: Entry): SessionEvent {
@@ -342,7 +447,9 @@ export class Streams {
     }
     for (const entry of proven) this.#drop(this.#log.indexOf(entry));
     for (const entry of again) entry.taken = false;
-    stream.pending = again.concat(stream.pending.filter((entry) => entry.retryMs === undefined));
+    // A restored event may wait though its client has it: what was taken since the last write was not stored.
+    const waits = (entry: Entry): boolean => entry.retryMs === undefined && (entry.seq === 0 || entry.seq > after);
+    stream.pending = again.concat(stream.pending.filter(waits));
     stream.trimmed = Math.max(stream.trimmed, after);
     stream.position = after;
   }
@@ -406,6 +513,13 @@ export class Streams {
 
 function eventId(stream: EventStream, seq: number): string {
   return `${stream.id}-${seq.toString(36)}`;
+}
+
+async function woken(reader: Reader): Promise<void> {
+  await new Promise<void>((resolve) => {
+    reader.wake = resolve;
+  });
+  reader.wake = undefined;
 }
 
 function close(reader: Reader): void {

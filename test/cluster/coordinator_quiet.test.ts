@@ -81,7 +81,9 @@ describe("what calls cost the coordinator", { skip: redisAvailable() ? false : R
     console.log(
       `# Redis commands beyond idle: ${streamed} calls answered as SSE ${cost.toFixed(0)} (${(cost / streamed).toFixed(2)} each)`,
     );
-    // A stream's events are durable before their ids are sent: a commit each, shared by what is flushed together.
-    assert.ok(cost <= 20 * streamed, `${cost} commands for ${streamed} streams`);
+    // A stream's events are durable before their ids are sent. A commit is a script and the three commands it runs; these
+    // short calls need one, and two where the stream was opened before the response came.
+    assert.ok(cost >= streamed, `${cost} commands: the events of ${streamed} streams were not stored`);
+    assert.ok(cost <= 8 * streamed, `${cost} commands for ${streamed} streams`);
   });
 });

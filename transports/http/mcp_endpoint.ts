@@ -263,9 +263,11 @@ export class McpEndpoint {
           await new Promise<void>((resolve) => clock.after(waitMs, resolve));
           continue;
         }
-        if (stream === undefined) return this.#fail(exchange, error, id);
+        // The request was accepted, so "no such stream" means that its owner is gone and with it what is known.
+        const told = isAnswer && isUnknownStream(error) ? streamLost(sessionId) : error;
+        if (stream === undefined) return this.#fail(exchange, told, id);
         if (isAnswer && id !== null && !answers(lastDurable, id)) {
-          await stream.write({ data: describeFailure(error, id).body });
+          await stream.write({ data: describeFailure(told, id).body });
         }
         return stream.end(REOPEN_AFTER_MS[0]);
       } finally {
@@ -303,6 +305,15 @@ const NO_HEADERS: readonly string[] = [];
 const RETRY_AFTER: readonly string[] = ["retry-after", "1"];
 
 function ignore(): void {}
+
+function isUnknownStream(error: unknown): boolean {
+  return TroupeError.is(error, "not_found") && isObject(error.data) && error.data.status === 400;
+}
+
+function streamLost(sessionId: string): TroupeError {
+  const message = `session ${sessionId} lost its owner; whether the request took effect is unknown`;
+  return new TroupeError("unavailable", message, { started: "unknown" });
+}
 
 /** Whether `data`, an event's text, is the response to request `id`. */
 function answers(data: string, id: RpcId): boolean {

@@ -213,6 +213,18 @@ test("a POST's stream that cannot be opened again ends with an honest error; a G
   assert.match((await request(edge, "GET", "/mcp", headers)).text, /^id: s-0\ndata: \n\nretry: \d+\n\n$/);
 });
 
+test("a POST's stream that the session's next owner does not know: nobody knows whether the request took effect", async (t) => {
+  const edge = await startEdge(t);
+  edge.gateway.onPost = () => ({ kind: "stream", stream: "s" });
+  const data = { reason: "unknown stream", status: 400 };
+  edge.gateway.onEvents = () =>
+    new EventFeed().fail(new TroupeError("not_found", "unknown stream", { started: "no", data }));
+  const answer = await post(edge, CALL, { "mcp-session-id": edge.gateway.add() });
+  assert.equal(answer.status, 503);
+  const { error } = JSON.parse(answer.text) as { error: { data: Record<string, unknown> } };
+  assert.deepEqual([error.data.started, error.data.retryable], ["unknown", false]);
+});
+
 test("more streams than the node may hold: 503", async (t) => {
   const edge = await startEdge(t, { maxStreams: 1 });
   edge.gateway.onEvents = () => new EventFeed().push(OPENED);
