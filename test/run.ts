@@ -25,7 +25,7 @@ const BIN = join(ROOT, "node_modules", ".bin");
 /** Folders whose tests start servers, use every core, and so run one file at a time. */
 const ALONE = ["test/cluster/"];
 /** Folders that need nothing but this package. */
-const SELF_CONTAINED = ["test/unit/", "test/simulation/"];
+const SELF_CONTAINED = ["test/unit/", "test/simulation/", "test/model/"];
 const LIMIT_MS = 3 * 60_000;
 const CLUSTER_LIMIT_MS = 10 * 60_000;
 /** Output kept per file, characters; the oldest goes first. */
@@ -158,6 +158,8 @@ async function main(): Promise<number> {
   }
   const needServers = files.some((file) => !SELF_CONTAINED.some((folder) => file.startsWith(folder)));
   if (needServers && !ensureServers(["redis-server"])) return 1;
+  // Its tests skip themselves where it is missing.
+  if (files.some((file) => file.startsWith("test/model/"))) ensureServers(["spin"]);
 
   const alone = files.filter((file) => ALONE.some((folder) => file.startsWith(folder)));
   const together = files.filter((file) => !alone.includes(file));

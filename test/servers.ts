@@ -7,7 +7,7 @@ import { accessSync, constants, existsSync } from "node:fs";
 import { delimiter, join } from "node:path";
 
 /** Executable and the Debian package, which have the same name here. */
-export type Server = "redis-server" | "nginx";
+export type Server = "redis-server" | "nginx" | "spin";
 
 /** Whether all of `servers` are there now. Says what it installs, or what somebody should. */
 export function ensureServers(servers: readonly Server[]): boolean {

@@ -208,7 +208,8 @@ export class Activation implements ActorContext<unknown, unknown> {
     } else if (turn.status === "running") {
       turn.abort("deadline");
       if (turn.iterator !== undefined) this.#endStream(turn, turn.abortedWith);
-      else this.#answer(turn, turn.abortedWith, undefined);
+      // Its handler goes on, and what that comes to is what a repeat of the request is to be told.
+      else this.#answerOne(turn, turn.abortedWith, undefined);
     }
   }
 
@@ -479,6 +480,7 @@ export class Activation implements ActorContext<unknown, unknown> {
       this.host.services.events.emit({ type: "slow-turn", actor, method, ms: tookMs, waiting: this.queued });
     }
     if (turn.status === "running") this.#answer(turn, error, value);
+    else this.#answerRepeats(turn, error, value);
     if (this.status === "active") {
       if (this.queued > 0) this.pump();
     } else if (this.#runningCount === 0) {
@@ -557,12 +559,14 @@ export class Activation implements ActorContext<unknown, unknown> {
   }
 
   #answer(turn: Turn, error: unknown, value: unknown): void {
-    const attached = turn.takeAttached();
-    if (turn.message[13] !== Delivery.AtMostOnce) {
-      this.#repeats?.settle(turn, error === null || error === undefined, this.host.clock.wallNow(), value);
-    }
     this.#answerOne(turn, error, value);
-    for (const repeat of attached) this.#answerOne(repeat, error, value);
+    this.#answerRepeats(turn, error, value);
+  }
+
+  #answerRepeats(turn: Turn, error: unknown, value: unknown): void {
+    if (turn.message[13] === Delivery.AtMostOnce) return;
+    this.#repeats?.settle(turn, error === null || error === undefined, this.host.clock.wallNow(), value);
+    for (const repeat of turn.takeAttached()) this.#answerOne(repeat, error, value);
   }
 
   #answerOne(turn: Turn, error: unknown, value: unknown): void {

@@ -103,13 +103,18 @@ export class Calls {
     const requestId = options.requestId ?? `${incarnation}.${thread}.${++this.#lastRequest}`;
     const delivery = options.delivery === "durable" ? Delivery.Durable : Delivery.Dedup;
     const deadline = clock.now() + this.#budget(options.timeoutMs ?? DEFAULT_TIMEOUT_MS, parent);
+    // Whether a try that was lost may have begun: then no later failure may say that the call did not.
+    let mayHaveBegun = false;
     for (let pause = RESEND_MS; ; pause = Math.min(pause * 2, RESEND_MOST_MS)) {
       const left = { ...options, timeoutMs: deadline - clock.now() };
       try {
         return await this.#once(actor, method, args, left, parent, requestId, delivery);
       } catch (error) {
-        const lost = TroupeError.is(error, "unavailable") || TroupeError.is(error, "fenced");
-        if (!lost || clock.now() + pause >= deadline || options.signal?.aborted === true) throw error;
+        const lost = TroupeError.is(error) && (error.code === "unavailable" || error.code === "fenced");
+        if (!lost || clock.now() + pause >= deadline || options.signal?.aborted === true) {
+          throw mayHaveBegun ? asUnknown(error) : error;
+        }
+        mayHaveBegun ||= error.started !== "no";
       }
       await new Promise<void>((resolve) => {
         clock.after(pause, resolve);
@@ -272,6 +277,13 @@ export class Calls {
       pending.fail(error);
     }
   }
+}
+
+/** What is known of a call when its last try says that it did not begin, and an earlier one may have. */
+function asUnknown(error: unknown): unknown {
+  if (!TroupeError.is(error) || error.started !== "no") return error;
+  const { code, message, retryAfterMs, data } = error;
+  return new TroupeError(code, message, { started: "unknown", retryAfterMs, data, cause: error });
 }
 
 abstract class Pending extends Deadline implements Cancellable {

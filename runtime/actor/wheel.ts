@@ -87,15 +87,15 @@ export class DeadlineWheel {
     this.#tick = target;
     for (let tick = first; tick <= target; tick++) {
       const slot = this.#slots[tick % SLOTS] as Slot;
-      let entry = slot.after as Deadline;
-      while (entry !== slot) {
-        const following = entry.after as Deadline;
-        if (entry.deadline <= now) {
-          this.remove(entry);
-          entry.expired();
-        }
-        // `expired` may have removed the neighbour: then the walk starts over.
-        entry = following.before === null && following !== slot ? (slot.after as Deadline) : following;
+      // `expired` may take others off the wheel or put them elsewhere on it, so no link is followed across it.
+      const due: Deadline[] = [];
+      for (let entry = slot.after as Deadline; entry !== slot; entry = entry.after as Deadline) {
+        if (entry.deadline <= now) due.push(entry);
+      }
+      for (const entry of due) {
+        if (entry.before === null || entry.deadline > now) continue;
+        this.remove(entry);
+        entry.expired();
       }
     }
   }

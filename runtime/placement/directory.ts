@@ -143,8 +143,9 @@ export class DirectoryClient {
 
   async #claim(request: Omit<ClaimRequest, "incarnation" | "operation">): Promise<ClaimResult> {
     const full = { ...request, incarnation: this.#incarnation, operation: this.#operation() };
+    let result: ClaimResult;
     try {
-      return await this.#replayed(() => this.#directory.claim(full));
+      result = await this.#replayed(() => this.#directory.claim(full));
     } catch (error) {
       if (!TroupeError.is(error, "store_unavailable") && !TroupeError.is(error, "store_reset")) throw error;
       const known = request.create === undefined ? "no" : "unknown";
@@ -154,6 +155,12 @@ export class DirectoryClient {
         cause: error,
       });
     }
+    if (full.incarnation === this.#incarnation) return result;
+    // What was claimed belongs to the life that was declared dead meanwhile: anybody may take it over already.
+    throw new TroupeError("unavailable", `this node joined again while it placed ${request.actor}`, {
+      started: request.create === undefined ? "no" : "unknown",
+      retryAfterMs: 50,
+    });
   }
 
   /** Runs a store verb until its outcome is known; every try carries the same operation id. */

@@ -50,7 +50,8 @@ export class MembershipDriver {
   readonly #leaseListeners = new Set<(state: LeaseState) => void | Promise<void>>();
   readonly #rejoinListeners = new Set<(incarnation: Incarnation) => void | Promise<void>>();
   readonly #resetListeners = new Set<(incarnation: Incarnation) => Promise<void>>();
-  readonly #dead = new Set<Incarnation>();
+  /** Who is known to be dead, and in which generation: with the data of that one the death may be lost. */
+  readonly #dead = new Map<Incarnation, MembershipView["generation"]>();
   #record: NodeRecord | undefined;
   #closed = false;
   #cancelTick: (() => void) | undefined;
@@ -304,15 +305,20 @@ export class MembershipDriver {
     const alive = new Set<Incarnation>();
     for (const { incarnation, liveness } of view.members) {
       if (liveness === "alive") alive.add(incarnation);
-      else this.#dead.add(incarnation);
+      else this.#dead.set(incarnation, view.generation);
     }
     const reset = view.generation !== this.view.generation;
     if (!reset && view.view > this.view.view) {
-      for (const { incarnation } of this.view.members) if (!alive.has(incarnation)) this.#dead.add(incarnation);
+      for (const { incarnation } of this.view.members) {
+        if (!alive.has(incarnation)) this.#dead.set(incarnation, view.generation);
+      }
     }
-    // A declaration may have been lost with the store's data; its incarnation came back then.
-    if (reset) for (const incarnation of alive) this.#dead.delete(incarnation);
-    for (const oldest of this.#dead) {
+    // A declaration may have been lost with the store's data; its incarnation came back then, at once or later.
+    for (const incarnation of alive) {
+      const died = this.#dead.get(incarnation);
+      if (died !== undefined && died !== view.generation) this.#dead.delete(incarnation);
+    }
+    for (const oldest of this.#dead.keys()) {
       if (this.#dead.size <= MAX_REMEMBERED_DEAD) break;
       this.#dead.delete(oldest);
     }

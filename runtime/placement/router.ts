@@ -86,6 +86,8 @@ export type RouterGuard = "redirect-order";
 
 const LIMITS = { calls: 200_000, waitingPerActor: 1_024, waitingPerPeer: 4_096, routes: 100_000, attempts: 5 };
 
+/** Longest wait for calls that were sent to where an actor was, before later ones go to where it is, milliseconds. */
+const REDIRECT_MS = 1_000;
 /** How long an actor that could not be activated is not tried again, milliseconds. */
 const FAILED_MS = 100;
 /** Beyond this many, a failed actor is simply tried again. */
@@ -124,6 +126,8 @@ export class Router {
   /** Actors that could not be activated just now; their calls get that answer until it is tried again. */
   readonly #failed = new Map<ActorId, TroupeError>();
   readonly #waitingForPeer = new Map<Incarnation, Inflight[]>();
+  /** Actors that moved, with the calls that have not come back yet from where they were. */
+  readonly #redirects = new Map<ActorId, { left: Set<Inflight>; done: () => void }>();
   readonly #forwarded: Counter;
   readonly #resent: Counter;
   readonly #lost: Counter;
@@ -218,6 +222,7 @@ export class Router {
         // A late answer of a node that no longer has the call.
         if (call === undefined || call.at !== peer) return this.#dropped.add();
         this.#calls.delete(message);
+        this.#cameBack(call);
         return this.#toOrigin(message);
       }
       case MessageType.Item: {
@@ -235,8 +240,10 @@ export class Router {
   /** Makes an actor here, with its first state. */
   async create(actor: ActorId, bytes: Uint8Array): Promise<void> {
     if (this.#draining) throw new TroupeError("draining", "this node is shutting down", { started: "no" });
-    if (this.#local.has(actor) || this.#resolving.has(actor)) {
-      throw new TroupeError("already_exists", `${actor} exists already`, { started: "no" });
+    if (this.#local.has(actor)) throw new TroupeError("already_exists", `${actor} exists already`, { started: "no" });
+    if (this.#resolving.has(actor)) {
+      // Whether it exists is what the look-up will show.
+      throw new TroupeError("unavailable", `${actor} is being looked up`, { started: "no", retryAfterMs: 50 });
     }
     const waiting: Inflight[] = [];
     this.#resolving.set(actor, waiting);
@@ -290,9 +297,13 @@ export class Router {
     for (const call of waiting) if (!call.settled) this.#dispatch(call);
   }
 
-  /** The view changed. A link that was down when its peer was declared dead tells nobody, so what waits for it is here. */
-  viewChanged(): void {
-    for (const peer of [...this.#waitingForPeer.keys()]) if (this.#options.isDead(peer)) this.peerDead(peer);
+  /**
+   * The view changed. What waits for a peer that is no alive member any more is looked up again, and routes to such are
+   * forgotten: a link that was down already tells nobody, and a store that lost its data declares nobody dead.
+   */
+  viewChanged(alive: ReadonlySet<Incarnation>): void {
+    for (const [actor, owner] of this.#routes) if (!alive.has(owner.incarnation)) this.#routes.delete(actor);
+    for (const peer of [...this.#waitingForPeer.keys()]) if (!alive.has(peer)) this.peerDead(peer);
   }
 
   /** An actor turned out to be somebody else's: its activation here stops without touching anything. */
@@ -503,8 +514,7 @@ export class Router {
           });
     }
     this.#resolving.delete(actor);
-    const unordered = this.#options.without?.includes("redirect-order") === true;
-    for (const call of unordered ? waiting : inOrderOfOrigin(waiting)) {
+    for (const call of this.#unordered ? waiting : inOrderOfOrigin(waiting)) {
       if (failure === undefined) this.#dispatch(call);
       else this.#fail(call, failure.code, failure.message, "no", failure.retryAfterMs);
     }
@@ -622,7 +632,42 @@ export class Router {
     call.at = undefined;
     this.#options.events.emit({ type: "moved", actor, from: peer });
     this.#resent.add();
-    this.#dispatch(call);
+    this.#cameBack(call);
+    const kind = this.#options.kinds.get(kindOf(actor));
+    const looksUp = kind !== undefined && kind.placement !== "node";
+    if (this.#unordered || !looksUp || this.#resolving.has(actor) || this.#local.has(actor))
+      return this.#dispatch(call);
+    void this.#lookUp(actor, kind, [call], this.#othersBack(peer, actor));
+  }
+
+  /**
+   * Resolves when every call to `actor` that was sent to `peer` has come back or was answered: what is sent elsewhere
+   * before that could overtake them. A turn that runs there for long is not waited for: at most `REDIRECT_MS`.
+   */
+  #othersBack(peer: Incarnation, actor: ActorId): Promise<void> | undefined {
+    const left = new Set<Inflight>();
+    for (const call of this.#calls.values()) if (call.at === peer && call.message[4] === actor) left.add(call);
+    if (left.size === 0) return undefined;
+    return new Promise((resolve) => {
+      const done = (): void => {
+        cancel();
+        if (this.#redirects.get(actor)?.left === left) this.#redirects.delete(actor);
+        resolve();
+      };
+      const cancel = this.#options.clock.after(REDIRECT_MS, done);
+      this.#redirects.set(actor, { left, done });
+    });
+  }
+
+  /** A call is no longer where it was sent. */
+  #cameBack(call: Inflight): void {
+    if (this.#redirects.size === 0) return;
+    const redirect = this.#redirects.get(call.message[4]);
+    if (redirect?.left.delete(call) === true && redirect.left.size === 0) redirect.done();
+  }
+
+  get #unordered(): boolean {
+    return this.#options.without?.includes("redirect-order") === true;
   }
 
   #sendBack(call: Inflight): void {
@@ -676,6 +721,7 @@ export class Router {
     if (call.settled) return;
     call.settled = true;
     this.#calls.delete(call.message);
+    this.#cameBack(call);
     if (started === "unknown") this.#lost.add();
     this.#refuse(call.message, new TroupeError(code, why, { started, retryAfterMs }));
   }

@@ -54,13 +54,18 @@ export class Inspector {
 
   /** Bytes of JavaScript heap in use over all threads, after garbage collection. */
   async heapBytes(): Promise<number> {
-    let sum = 0;
+    return (await this.heapsByThread()).reduce((sum, bytes) => sum + bytes, 0);
+  }
+
+  /** The same, thread by thread; the main one first. */
+  async heapsByThread(): Promise<number[]> {
+    const heaps: number[] = [];
     for (const thread of this.threads()) {
       await thread.send("HeapProfiler.collectGarbage");
       await thread.send("HeapProfiler.collectGarbage");
-      sum += (await thread.send<{ usedSize: number }>("Runtime.getHeapUsage")).usedSize;
+      heaps.push((await thread.send<{ usedSize: number }>("Runtime.getHeapUsage")).usedSize);
     }
-    return sum;
+    return heaps;
   }
 
   /** Profiles all threads while `work` runs. Sampling every 200 µs. */

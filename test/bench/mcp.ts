@@ -14,8 +14,9 @@ import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { startLeash } from "../harness/leash.ts";
 import type { RuntimeName } from "../harness/node_process.ts";
-import { allProcesses, family, TICKS_PER_SECOND } from "../harness/processes.ts";
+import { family } from "../harness/processes.ts";
 import { builtPackage } from "./built_package.ts";
+import { cpuOf } from "./cpu.ts";
 import { machine, median, ratio, table } from "./figures.ts";
 import { PeerProcess } from "./peer_process.ts";
 import { type RunningSystem, requirePeers, type System, systems } from "./systems.ts";
@@ -52,15 +53,6 @@ const TARGETS: { row: string; times: number; of: string }[] = [
   { row: "f", times: 0.65, of: "g-mcp-proxy" },
   { row: "f-session", times: 0.65, of: "g-mcp-proxy" },
 ];
-
-/** Microseconds of CPU that the process trees have used since they began, ended children included. */
-function cpuOf(pids: readonly number[]): number {
-  const all = allProcesses();
-  const ticks = pids
-    .flatMap((pid) => family(pid, all))
-    .reduce((sum, stat) => sum + stat.ownTicks + stat.reapedTicks, 0);
-  return (ticks / TICKS_PER_SECOND) * 1_000_000;
-}
 
 class Contender {
   readonly row: Row;

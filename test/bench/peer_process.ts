@@ -27,6 +27,11 @@ export class PeerProcess {
     if (this.#child.stdout !== null) this.#lines = createInterface({ input: this.#child.stdout });
   }
 
+  /** The end of what it has written to standard error. */
+  get stderr(): string {
+    return this.#stderr;
+  }
+
   /** Resolves when it accepts connections on that loopback port. */
   async listening(port: number): Promise<void> {
     await waitUntil(
@@ -40,11 +45,19 @@ export class PeerProcess {
     );
   }
 
-  /** Sends one JSON document and returns the next line, parsed. */
+  /** Sends one JSON document and returns the next line that is one, parsed. */
   async ask<T>(question: object): Promise<T> {
     const answer = new Promise<string>((resolve, reject) => {
-      this.#lines?.once("line", resolve);
-      this.#child.once("exit", () => reject(new Error(`the process ended: ${this.#stderr}`)));
+      const ended = () => reject(new Error(`the process ended: ${this.#stderr}`));
+      this.#child.once("exit", ended);
+      const heard = (line: string): void => {
+        // Libraries print there too.
+        if (!line.startsWith("{")) return;
+        this.#lines?.off("line", heard);
+        this.#child.off("exit", ended);
+        resolve(line);
+      };
+      this.#lines?.on("line", heard);
     });
     this.#child.stdin?.write(`${JSON.stringify(question)}\n`);
     const parsed = JSON.parse(await answer) as T & { error?: string };

@@ -25,23 +25,22 @@ inline end_commit(n) {
 
 inline hear_renewal(n) {
   if
-  :: renewal[n] == REFUSED -> lost[n] = 1; lease[n] = 0
   /* Guard: a renewal that was counted before this node's record is back proves nothing about the record. */
 #ifndef REVIVE_BEFORE_RESTORE
-  :: renewal[n] == COUNTED && reassertion[n] != SAME -> skip
+  :: reassertion[n] != SAME -> skip
 #endif
   :: else ->
 #ifdef STAMP_WHEN_ANSWERED
     lease[n] = LEASE
 #else
     if
-    :: LEASE - renewal_age[n] > lease[n] -> lease[n] = LEASE - renewal_age[n]
+    :: LEASE - counted_age[n] > lease[n] -> lease[n] = LEASE - counted_age[n]
     :: else -> skip
     fi
 #endif
   fi;
-  renewal[n] = IDLE;
-  renewal_age[n] = 0
+  counted[n] = 0;
+  counted_age[n] = 0
 }
 
 /* ---- Another life ---- */
@@ -54,8 +53,8 @@ inline rejoin(n) {
   store_join(n);
   lost[n] = 0;
   lease[n] = LEASE;
-  renewal[n] = IDLE;
-  renewal_age[n] = 0;
+  counted[n] = 0;
+  counted_age[n] = 0;
   reassertion[n] = SAME;
   known_generation[n] = generation;
   slow[n] = 0
@@ -98,19 +97,29 @@ inline ask(n, other, other_epoch) {
   got_incarnation[n] = 0; got_epoch[n] = 0; got_version[n] = 0; got_state[n] = 0
 }
 
+/* Guard: a claim of a former life, or one that was asked of a store that is gone, makes nobody an owner; nor does a death
+   that was read there allow a takeover here. */
+#ifdef STALE_CLAIMS
+#define IN_TIME(n) true
+#else
+#define IN_TIME(n) (claim_by[n] == self[n] && claim_generation[n] == generation)
+#endif
+
 /* Somebody owns it: I do (my worker died, or an answer was lost), or a dead one does by a membership read after the
    record; or it is elsewhere, and there is nothing to do. */
 inline hear_owned(n) {
   if
   :: got_incarnation[n] == self[n] -> ask(n, self[n], got_epoch[n])
-  :: got_incarnation[n] != self[n] && !REACHES(n) -> end_claim(n)
+  :: got_incarnation[n] != self[n] && (!REACHES(n) || !IN_TIME(n)) -> end_claim(n)
   :: else ->
+#ifdef FRAMES
     for (i : 1 .. joined) {
       if
       :: member[i] == DEAD -> known_dead[n] = known_dead[n] | ONE(i)
       :: else
       fi
     }
+#endif
     if
 #ifndef TAKEOVER_WITHOUT_DECLARATION
     :: member[self[n]] != ALIVE || member[got_incarnation[n]] == ALIVE -> end_claim(n)
@@ -122,18 +131,17 @@ inline hear_owned(n) {
 
 inline hear_claimed(n) {
   if
-  /* Guard: an answer to a former life, or from a store that is gone, makes nobody an owner. */
-#ifndef STALE_CLAIM_ANSWERS
-  :: claim_by[n] != self[n] || claim_generation[n] != generation || !REACHES(n) -> skip
-#endif
+  :: !IN_TIME(n) || !REACHES(n) -> skip
   :: else ->
     running[n] = got_epoch[n];
     held[n] = got_version[n];
     memory[n] = got_state[n];
+#ifdef FRAMES
     if
     :: from_incarnation[n] != 0 && from_incarnation[n] != self[n] -> seized[n] = seized[n] | ONE(from_incarnation[n])
     :: else -> skip
     fi
+#endif
   fi;
   end_claim(n)
 }
@@ -148,7 +156,7 @@ inline hear_claimed(n) {
 
 inline begin_turn(n) {
   /* Promise: one effective owner. Nobody begins a turn but the activation that was placed last. */
-  assert(running[n] == newest);
+  assert(running[n] == placed);
   turn[n] = 1
 }
 
@@ -189,19 +197,19 @@ inline straggle_commit(n) {
 
 inline straggle_claim(n) {
   late_claim_by = claim_by[n]; late_from_incarnation = from_incarnation[n]; late_from_epoch = from_epoch[n];
-  late_effect = claim_effect[n]; late_claim_generation = known_generation[n]
+  late_effect = claim_effect[n]; late_claim_generation = claim_generation[n]
 }
 
-/* A second fault hits an owner that has not written back what a reset lost: not covered. */
+/* Stands at the end of a fault. If it hit an owner that had not written back what a reset lost, that is gone: two faults
+   at once are not covered. */
 inline second_fault(n) {
   if
-  :: !REACHES(n) && running[n] == newest -> acknowledged = 0
+  :: !settled && !REACHES(n) -> forget()
   :: else -> skip
   fi
 }
 
 inline crash(n) {
-  second_fault(n);
   if
   :: commit[n] == SENT && late_commit_by == 0 -> straggle_commit(n)
   :: else -> skip
@@ -212,9 +220,13 @@ inline crash(n) {
   fi;
   drop(n); end_claim(n); end_commit(n);
   mode[n] = DOWN;
-  lease[n] = 0; lost[n] = 0; renewal[n] = IDLE; renewal_age[n] = 0;
-  declaration[n] = IDLE; declared_who[n] = 0; counter_same[n] = 0;
-  known_dead[n] = 0; seized[n] = 0; reassertion[n] = SAME; slow[n] = 0
+  lease[n] = 0; lost[n] = 0; counted[n] = 0; counted_age[n] = 0;
+  declaring[n] = 0;
+#ifdef FRAMES
+  known_dead[n] = 0; seized[n] = 0;
+#endif
+  reassertion[n] = SAME; slow[n] = 0;
+  second_fault(n)
 }
 
 /* An incarnation whose process is gone: two connections to its address were refused. */
@@ -223,10 +235,10 @@ inline crash(n) {
 #else
 #define RUNS(who) ((self[0] == who && mode[0] != DOWN) || (self[1] == who && mode[1] != DOWN))
 #endif
+#ifdef NO_DECLARATIONS
+#define DECLARES(n, who) false
+#else
 #define DECLARES(n, who) \
-  (mode[n] == UP && lease[n] > 0 && REACHES(n) && declaration[n] == IDLE && self[n] != who && member[who] == ALIVE && \
+  (mode[n] == UP && lease[n] > 0 && REACHES(n) && declaring[n] == 0 && self[n] != who && member[who] == ALIVE && \
    (quiet[who] == SILENCE || !RUNS(who)))
-
-inline declare(n, who) {
-  declaration[n] = SENT; declared_who[n] = who; counter_same[n] = 1
-}
+#endif

@@ -4,10 +4,9 @@
  *
  * NODES nodes and one store. A verb is a request that the store executes in one step at any later time, and an answer
  * that the node hears at any time after that; answers get lost and are asked for again, and requests of the dead or
- * impatient arrive late (stragglers). A node is UP, FROZEN (time passes, nothing is done) or DOWN. One tick is about a
- * third of the TTL: an owner trusts LEASE ticks from when it sent a renewal that was counted, an observer waits SILENCE
- * ticks from when it was counted. Every step of a node is optional, so a slow node, a cut link and a lost request need
- * no steps of their own.
+ * impatient arrive late. A node is UP, FROZEN (time passes, nothing is done) or DOWN. Time is in ticks: an owner trusts
+ * LEASE ticks from when a renewal of its own was counted, an observer waits SILENCE ticks from then. Every step of a node
+ * is optional, so a slow node, a cut link, a late look and a lost request need no steps of their own.
  *
  * What must hold, as assertions where it could break (look for "Promise"), and one LTL formula (LIVENESS).
  * Each guard of the protocol stands in an #ifndef: the name removes it, and spin must then find an error.
@@ -45,8 +44,8 @@
 #define EPOCHS 3
 #endif
 
-#define LEASE 2
-#define SILENCE 3
+#define LEASE 1
+#define SILENCE 2
 
 #define ONE(i) (1 << (i))
 #define WITHIN(part, whole) (((part) & ~(whole)) == 0)
@@ -54,7 +53,7 @@
 /* ---- The store ---- */
 
 /* Membership by incarnation. The heartbeat counter itself is not needed: `quiet` is the time since it changed, and every
-   declaration on its way carries a bit that says whether the counter is still the one it observed. */
+   declaration on its way ends when the counter changes, because it is not the one that was observed any more. */
 #define ABSENT 0
 #define ALIVE 1
 #define DEAD 2
@@ -74,7 +73,7 @@ byte version;
 byte state;
 byte last_commit;   /* operation + 1 */
 byte last_version;
-byte newest;        /* epochs handed out: the newest names the one activation that may take effect */
+byte newest;        /* epochs handed out */
 
 /* ---- Nodes ---- */
 
@@ -88,11 +87,9 @@ bit lost[NODES];    /* was told that it is dead: drops its activation, then join
 
 #define IDLE 0
 #define SENT 1
-/* Renewal. */
-#define COUNTED 2
-#define REFUSED 3
-byte renewal[NODES];
-byte renewal_age[NODES];
+/* A renewal that was counted and whose answer is on its way, and since when. */
+bit counted[NODES];
+byte counted_age[NODES];
 
 /* What it knows of the store's generation. */
 #define SAME 0
@@ -102,10 +99,8 @@ bit known_generation[NODES];
 byte reassertion[NODES];
 bit slow[NODES];     /* was frozen since the reset, so it may miss the hold */
 
-/* Declaration. */
-bit declaration[NODES];
-byte declared_who[NODES];
-bit counter_same[NODES];
+/* Whom its declaration on the way is about; 0: none. */
+byte declaring[NODES];
 
 /* The activation on the node's worker. `held` is the version it knows, `memory` its state with what is not committed. */
 byte running[NODES]; /* epoch; 0: none */
@@ -146,13 +141,16 @@ bit late_commit_generation;
 byte late_claim_by, late_from_incarnation, late_from_epoch, late_effect;
 bit late_claim_generation;
 
+#ifdef FRAMES
 /* A frame of an activation on its way to any other node. */
 byte frame_by;
 byte known_dead[NODES]; /* incarnations that a node has read to be dead */
 byte seized[NODES];     /* incarnations whose death a node used for a takeover */
+#endif
 
 /* ---- Ghosts: what the promises are about ---- */
 
+byte placed;        /* the epoch whose activation alone may take effect: the one handed out last, while it stands */
 byte acknowledged;  /* commits whose callers were told so */
 byte effects;       /* commit operations that took effect in this store */
 byte declared;      /* incarnations declared in this generation */
@@ -160,12 +158,21 @@ byte operations;    /* commit operations begun */
 byte freezes = FREEZES, crashes = CRASHES, worker_deaths = WORKER_DEATHS, resets = RESETS, losses = LOSSES;
 byte releases = RELEASES;
 
+/* Scratch, no part of a state; -DSCRATCH= for a breadth-first search, which cannot hide it. */
+#ifndef SCRATCH
+#define SCRATCH hidden
+#endif
+SCRATCH byte i, kept;
+
 #ifdef LIVENESS
 /* From `calm` on there are no faults, and time passes only when nothing else is left to do. */
 bit calm;
 bit renewed[NODES], asked[NODES];
 #define CALM calm
 #define SERVED(n) (mode[n] == UP && running[n] != 0 && lease[n] > 0 && !lost[n] && known_generation[n] == generation)
+#if NODES > 2
+#error "the formula is written out for two nodes"
+#endif
 ltl owner_again { [] (calm -> <> (SERVED(0) || SERVED(1))) }
 #else
 #define CALM false

@@ -4,38 +4,31 @@
  */
 
 inline store_renew(n) {
-  if
-  :: member[self[n]] == ALIVE ->
-    quiet[self[n]] = 0;
-    /* Compare-and-set: whoever observed the counter before this observed another one. */
-    for (i : 0 .. NODES - 1) {
-      if
-      :: declaration[i] == SENT && declared_who[i] == self[n] -> counter_same[i] = 0
-      :: else
-      fi
-    }
-    renewal[n] = COUNTED
-  :: else -> renewal[n] = REFUSED
-  fi
+  quiet[self[n]] = 0;
+#ifndef DECLARE_WITHOUT_COMPARE
+  /* Compare-and-set: whoever observed the counter before this observed another one. */
+  for (i : 0 .. NODES - 1) {
+    if
+    :: declaring[i] == self[n] -> declaring[i] = 0
+    :: else
+    fi
+  }
+#endif
+  counted[n] = 1;
+  counted_age[n] = 0
 }
 
 inline store_declare(n) {
   if
-#ifndef DECLARE_WITHOUT_COMPARE
-  :: !counter_same[n] -> skip
-#endif
-  :: !settled -> skip
-  :: member[declared_who[n]] != ALIVE -> skip
-  :: else ->
+  :: settled && member[declaring[n]] == ALIVE ->
     /* Promise: an incarnation is declared dead at most once. */
-    assert(!(declared & ONE(declared_who[n])));
-    declared = declared | ONE(declared_who[n]);
-    member[declared_who[n]] = DEAD;
-    quiet[declared_who[n]] = 0
-  fi
-  declaration[n] = IDLE;
-  declared_who[n] = 0;
-  counter_same[n] = 0
+    assert(!(declared & ONE(declaring[n])));
+    declared = declared | ONE(declaring[n]);
+    member[declaring[n]] = DEAD;
+    quiet[declaring[n]] = 0
+  :: else
+  fi;
+  declaring[n] = 0
 }
 
 inline store_join(n) {
@@ -50,6 +43,7 @@ inline hand_over(by) {
   /* Promise: what was acknowledged is in what the next owner starts from. */
   assert(WITHIN(acknowledged, state));
   newest++;
+  placed = newest;
   epoch = newest;
   owner = by
 }
@@ -96,8 +90,8 @@ inline store_late_claim() {
 
 /* The write itself, once owner and version were found to be right. */
 inline write(by_epoch, op, what) {
-  /* Promise: only the newest activation's commits are accepted; a fenced one's never. */
-  assert(by_epoch == newest);
+  /* Promise: only the commits of the activation that was placed last are accepted; a fenced one's never. */
+  assert(by_epoch == placed);
   /* Promise: nothing acknowledged is overwritten. */
   assert(WITHIN(acknowledged, what));
   /* Promise: one operation, one effect. */
@@ -163,13 +157,21 @@ inline store_restore(n) {
   :: running[n] == 0 -> skip
   :: running[n] != 0 && (member[self[n]] != ALIVE || epoch > running[n] || (epoch == running[n] && owner != self[n] && owner != 0)) ->
     drop(n)
+  /* Guard: once the generation has settled, what stands in it is not pushed aside any more, not even by a newer epoch. */
+#ifndef RESTORE_OVER_SETTLED
+  :: running[n] != 0 && settled && epoch != 0 && epoch < running[n] -> drop(n)
+#endif
   :: else ->
     if
     :: held[n] > 0 && (epoch != running[n] || held[n] > version) -> version = held[n]; state = memory[n]; last_commit = 0
     :: else -> skip
     fi
     owner = self[n];
-    epoch = running[n]
+    epoch = running[n];
+    if
+    :: settled -> placed = epoch
+    :: else -> skip
+    fi
   fi
 }
 
@@ -178,20 +180,28 @@ inline store_reset() {
   settled = 0;
   hold = 0;
   for (i : 1 .. INCARNATIONS) { member[i] = ABSENT; quiet[i] = 0 }
-  /* What nobody who runs holds is gone with the store's data; the store's own durability is not the protocol's. */
-  claimless = 1;
+  owner = 0; epoch = 0; version = 0; state = 0; last_commit = 0; last_version = 0;
+  effects = 0; declared = 0;
+  for (i : 0 .. NODES - 1) { slow[i] = (mode[i] == FROZEN) }
+  forget()
+}
+
+/* What no activation holds is gone with the store's data, and so is the claim on its epoch: the store's own durability
+   is not the protocol's. */
+inline forget() {
+  placed = 0;
   for (i : 0 .. NODES - 1) {
     if
-    :: mode[i] == UP && running[i] == newest && newest != 0 && !lost[i] && !dropping[i] -> claimless = 0
+    :: running[i] > placed && !lost[i] && !dropping[i] -> placed = running[i]; kept = (mode[i] == UP -> memory[i] : 0)
     :: else
-    fi;
-    slow[i] = (mode[i] == FROZEN)
+    fi
   }
-  if
-  :: claimless -> acknowledged = 0
-  :: else
-  fi;
-  claimless = 0;
-  owner = 0; epoch = 0; version = 0; state = 0; last_commit = 0; last_version = 0;
-  effects = 0; declared = 0
+  acknowledged = acknowledged & kept;
+  kept = 0
+}
+
+inline store_settle() {
+  settled = 1;
+  hold = 0;
+  placed = epoch
 }
