@@ -14,7 +14,9 @@ const MAX_RESULTS = 1_024;
 /** Ten minutes. */
 const KEEP_MS = 600_000;
 
-type Known = { value: unknown; wallMs: number; durable: boolean } | { first: Turn };
+type Result = { value: unknown; wallMs: number; durable: boolean };
+/** `pending`: what the first of a durable request came to, on its way to the store; not to be told before it is there. */
+type Known = Result | { first: Turn; pending?: Result };
 
 export class Repeats {
   /** Oldest first. */
@@ -46,8 +48,10 @@ export class Repeats {
 
   /** A durable request succeeded; its result goes with the next commit. */
   store(requestId: string, wallMs: number, value: unknown): void {
+    const known = this.#known.get(requestId);
+    const result = { value, wallMs, durable: true };
     this.#known.delete(requestId);
-    this.#known.set(requestId, { value, wallMs, durable: true });
+    this.#known.set(requestId, known !== undefined && "first" in known ? { first: known.first, pending: result } : result);
   }
 
   /** The first of its request was answered. */
@@ -55,17 +59,19 @@ export class Repeats {
     const id = this.#ids.get(turn);
     if (id === undefined) return;
     const known = this.#known.get(id);
-    const stored = known !== undefined && "durable" in known && known.durable;
     if (!succeeded) this.#known.delete(id);
-    else if (!stored) this.#known.set(id, { value, wallMs, durable: false });
+    else if (known !== undefined && "first" in known) {
+      this.#known.set(id, known.pending ?? { value, wallMs, durable: false });
+    }
   }
 
   /** What a commit stores: durable results that are young enough. */
   stored(wallNow: number): StoredResult[] {
     const results: StoredResult[] = [];
     for (const [id, known] of this.#known) {
-      if ("durable" in known && known.durable && wallNow - known.wallMs < KEEP_MS) {
-        results.push([id, known.wallMs, known.value]);
+      const result = "first" in known ? known.pending : known;
+      if (result?.durable === true && wallNow - result.wallMs < KEEP_MS) {
+        results.push([id, result.wallMs, result.value]);
       }
     }
     return results;

@@ -413,8 +413,13 @@ export class Router {
     const route = this.#routes.get(actor);
     if (route !== undefined) {
       if (!this.#options.isDead(route.incarnation)) {
-        // Another node's call is not passed on: its origin sends it itself, and then knows where it is.
-        if (message[2] !== this.#incarnation) return this.#sendBack(call);
+        if (message[2] !== this.#incarnation) {
+          // Another node's call is not passed on: its origin sends it itself, and then knows where it is. But it came
+          // because the directory named this node, so an old route of our own says nothing against that.
+          if (call.attempts > 1) return this.#sendBack(call);
+          this.#routes.delete(actor);
+          return this.#resolve(call, kind);
+        }
         message[5] = route.epoch;
         return this.#toPeer(call, route.incarnation);
       }

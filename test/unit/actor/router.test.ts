@@ -190,4 +190,18 @@ describe("routing between nodes", () => {
     assert.equal(await b.actor(Counter, "x").where(), "a");
     assert.notEqual(a.directory.rows.get("counter/x")?.owner?.epoch, before);
   });
+
+  it("does not trust its own old route when a peer says that the actor is here", async () => {
+    const { a, b, c } = three();
+    await c.actor(Counter, "x").add(1);
+    await a.actor(Counter, "x").add(1);
+    // The directory says that a owns it, whose answer to that claim was lost, and a still believes in c.
+    await c.actor(Counter, "x").sleep();
+    while (c.host.residents > 0) await new Promise(setImmediate);
+    const row = a.directory.rows.get("counter/x");
+    assert.ok(row !== undefined);
+    row.owner = { incarnation: a.incarnation, epoch: "lost" as never };
+    assert.equal(await b.actor(Counter, "x").add(1), 3);
+    assert.equal(await b.actor(Counter, "x").where(), "a");
+  });
 });
