@@ -51,7 +51,10 @@ export class Repeats {
     const known = this.#known.get(requestId);
     const result = { value, wallMs, durable: true };
     this.#known.delete(requestId);
-    this.#known.set(requestId, known !== undefined && "first" in known ? { first: known.first, pending: result } : result);
+    this.#known.set(
+      requestId,
+      known !== undefined && "first" in known ? { first: known.first, pending: result } : result,
+    );
   }
 
   /** The first of its request was answered. */

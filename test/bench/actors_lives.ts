@@ -132,9 +132,17 @@ async function wander(row: LifeRow, setting: Setting, { known, wander: calls }: 
       resident.push(residentBytes(node.pid));
     }
     row.value = median(rates);
+    const { residents } = await node.ask<{ residents: number }>({ ask: "residents" });
     const megabytes = resident.map((bytes) => Math.round(bytes / 1e6));
-    row.seen = { createdPerSecond: made.calls / made.seconds, failed, firstError, residentMB: megabytes };
-    row.what += ` (${failed} errors, resident MB over time: ${megabytes.join(", ")})`;
+    row.seen = {
+      createdPerSecond: made.calls / made.seconds,
+      failed,
+      firstError,
+      known,
+      residents,
+      residentMB: megabytes,
+    };
+    row.what += ` (${residents} active at the end, ${failed} errors, resident MB over time: ${megabytes.join(", ")})`;
   });
 }
 

@@ -77,6 +77,11 @@ await converse({
       await new Promise((resolve) => setTimeout(resolve, 2));
     }
   },
+  /** Actors that are active here, by the node's own metrics. */
+  async residents() {
+    const metrics = await (await fetch(`${node.url}/metrics`)).text();
+    return { residents: Number(/^troupe_actors (\d+)/m.exec(metrics)?.[1]) };
+  },
   async stop() {
     await node?.close();
   },

@@ -60,8 +60,7 @@ export function pairSystems(setting: Setting): PairSystem[] {
     { row: "troupe-0", what: "Troupe, actors on the nodes' main threads", start: () => startTroupe(setting, 0) },
     { row: "troupe-1", what: "Troupe, actors on a worker of the other node", start: () => startTroupe(setting, 1) },
     { row: "effect", what: "Effect Cluster, two runners over sockets", start: () => startEffect(setting) },
-    { row: "rivet-conn", what: "RivetKit, a connection per actor", start: () => startRivet(setting, "connection") },
-    { row: "rivet-http", what: "RivetKit, a request per call", start: () => startRivet(setting, "handle") },
+    { row: "rivet", what: "RivetKit, its local engine, a connection per actor", start: () => startRivet(setting) },
   ];
 }
 
@@ -126,11 +125,11 @@ function startEffect({ leash }: Setting): Promise<Pair> {
   });
 }
 
-function startRivet({ leash }: Setting, transport: "connection" | "handle"): Promise<Pair> {
+function startRivet({ leash }: Setting): Promise<Pair> {
   return pairing(async (later) => {
     requirePeers();
     // The server starts its engine, which stays when the server ends: this mark in its environment finds it again.
-    const mark = `bench-${process.pid}-${transport}`;
+    const mark = `bench-${process.pid}`;
     const marked = (): number[] => processesMarked("TROUPE_BENCH_RIVET", mark);
     const folder = mkdtempSync(join(tmpdir(), "troupe-rivet-"));
     later(async () => rmSync(folder, { recursive: true, force: true, maxRetries: 5 }));
@@ -150,8 +149,8 @@ function startRivet({ leash }: Setting, transport: "connection" | "handle"): Pro
     const caller = new PeerProcess(process.execPath, [join(PEERS, "rivet_client.mjs")], leash, true);
     later(() => caller.close());
     // The engine answers before it knows the server.
-    const start = () => caller.ask({ ask: "start", endpoint: `http://127.0.0.1:${port}`, transport });
-    await waitUntil(start, 30_000, "the engine to know the server", 500);
+    const start = () => caller.ask({ ask: "start", endpoint: `http://127.0.0.1:${port}` });
+    await waitUntil(start, 45_000, "the engine to answer for the server's actors", 500);
     for (const pid of marked()) leash.hold(pid);
     return { caller, also: {}, pids: () => [caller.pid, ...marked()] };
   });

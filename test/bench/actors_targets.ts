@@ -11,6 +11,8 @@ export interface Outcome {
 
 /** Memory over the readings may differ by this share and count as flat. */
 const FLAT = 0.15;
+/** Share of the known actors that may be active for that row to say something. */
+const MOST_ACTIVE = 0.6;
 
 export function targets(calls: readonly CallRow[], lives: readonly LifeRow[]): Outcome[] {
   const outcomes: Outcome[] = [];
@@ -45,8 +47,11 @@ export function targets(calls: readonly CallRow[], lives: readonly LifeRow[]): O
   add("activations, Redis", life("activate-redis")?.value, 10_000, "/s", true);
   add("idle activation", life("idle-heap")?.value, 1_024, "bytes", false);
   for (const row of ["crash-1", "crash-2"]) add(`${row}: first answer`, life(row)?.value, 500, "ms", false);
-  const known = life("known")?.seen as { failed: number; residentMB: number[] } | undefined;
-  if (known !== undefined) {
+  const known = life("known")?.seen as
+    | { failed: number; known: number; residents: number; residentMB: number[] }
+    | undefined;
+  // Where all of them are active at once nothing was passivated, and nothing was shown.
+  if (known !== undefined && known.residents <= known.known * MOST_ACTIVE) {
     const [first = 0, last = 0] = [known.residentMB[1], known.residentMB.at(-1)];
     const met = known.failed === 0 && last <= first * (1 + FLAT);
     outcomes.push({
