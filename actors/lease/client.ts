@@ -4,6 +4,7 @@
  * A holder never believes in its lease for longer than the lease itself does. It counts from when it sent the request that
  * was granted (plus the time the lease says it made it wait), never from when the answer came.
  */
+import { randomUUID } from "node:crypto";
 import { type Clock, systemClock } from "../../runtime/actor/clock.ts";
 import type { ActorCaller } from "../../runtime/actor/define.ts";
 import { TroupeError } from "../../runtime/actor/errors.ts";
@@ -49,7 +50,7 @@ export async function acquireLease(
   name: string,
   options: AcquireOptions,
 ): Promise<HeldLease | null> {
-  const { ttlMs, holder = crypto.randomUUID(), waitMs = 0, clock = systemClock() } = options;
+  const { ttlMs, holder = randomUUID(), waitMs = 0, clock = systemClock() } = options;
   const { signal = new AbortController().signal } = options;
   const lease = caller.actor(Lease, name);
   const giveUp = clock.now() + waitMs;

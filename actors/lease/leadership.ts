@@ -6,6 +6,7 @@
  * can be granted it: because no renewal came through, or because the lease said so. What leaders write should carry
  * `fence`; a leader frozen past its time learns nothing before it thaws.
  */
+import { randomUUID } from "node:crypto";
 import { type Clock, systemClock } from "../../runtime/actor/clock.ts";
 import type { ActorCaller } from "../../runtime/actor/define.ts";
 import { TroupeError } from "../../runtime/actor/errors.ts";
@@ -49,7 +50,7 @@ export async function lead(caller: ActorCaller, name: string, holder: string, op
   for (let attempt = 1; !signal.aborted; ) {
     let lease: HeldLease | null;
     // A name for each term: an earlier term's grant must not be handed to this one, its fence would be the same.
-    const party = `${holder}#${crypto.randomUUID().slice(0, 8)}`;
+    const party = `${holder}#${randomUUID().slice(0, 8)}`;
     try {
       lease = await acquireLease(caller, name, { holder: party, ttlMs, waitMs: CAMPAIGN_MS, signal, clock });
     } catch (error) {
