@@ -91,6 +91,25 @@ it("lets an entry that fires remove and add others", () => {
   assert.ok(last.firedAt !== undefined && late.firedAt !== undefined);
 });
 
+it("lets an entry that fires move its neighbour to a later deadline", () => {
+  const clock = new HandClock();
+  const wheel = new DeadlineWheel(clock);
+  const neighbour = new Entry(clock, 30);
+  // As a turn whose deadline passes gives the calls it made their grace.
+  const first = new Entry(clock, 30, () => {
+    wheel.remove(neighbour);
+    neighbour.deadline = clock.now() + 60;
+    wheel.add(neighbour);
+  });
+  const last = new Entry(clock, 30);
+  for (const entry of [first, neighbour, last]) wheel.add(entry);
+  clock.advance(60);
+  assert.equal(neighbour.firedAt, undefined);
+  assert.ok(last.firedAt !== undefined);
+  clock.advance(100);
+  assert.ok(neighbour.firedAt !== undefined);
+});
+
 it("meets every entry after a pause longer than the wheel", () => {
   const clock = new HandClock();
   const wheel = new DeadlineWheel(clock);
