@@ -1,0 +1,39 @@
+/**
+ * The proof that the simulation finds mistakes: each guard is taken away in turn, and a seed must show what it is for.
+ *
+ * The placeholder of the bulk lane is the mesh's guard and stands outside of this simulation: its own tests take it away
+ * (`test/unit/mesh/`).
+ */
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { GUARDS, type Guard, simulate } from "./simulation.ts";
+
+/** Within how many seeds each guard must be missed. */
+const MOST_SEEDS = 2_000;
+
+/** What must be found without each guard. */
+const CONSEQUENCES: Record<(typeof GUARDS)[number], RegExp> = {
+  lease: /after a later owner took effect/,
+  "commit-fence": /accepted after a later claim|after a later owner took effect|does not build on/,
+  "frame-incarnation": /got the answer of|never ran|settled twice|calls on record|stream/,
+  "declared-death": /after a later owner took effect|does not see/,
+  settling: /after a later owner took effect/,
+  "operation-ids": /because of its own first try|was made once/,
+  "redirect-order": /starts after its call/,
+  "dedup-ring": /runs twice in one activation|is there twice/,
+};
+
+for (const guard of GUARDS) {
+  test(`without the guard "${guard}" a promise is broken`, async () => {
+    const violation = await firstViolation(guard);
+    assert.match(violation ?? `nothing in ${MOST_SEEDS} seeds`, CONSEQUENCES[guard]);
+  });
+}
+
+async function firstViolation(guard: Guard): Promise<string | undefined> {
+  for (let seed = 1; seed <= MOST_SEEDS; seed++) {
+    const [violation] = (await simulate({ seed, without: [guard] })).violations;
+    if (violation !== undefined) return violation;
+  }
+  return undefined;
+}
