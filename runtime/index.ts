@@ -32,6 +32,7 @@ export {
   defineActor,
   type PlacementPolicy,
   type Ref,
+  type TimerTime,
   type TurnMode,
 } from "./actor/define.ts";
 export { type AbortReason, ERROR_CODES, type ErrorCode, type Started, TroupeError } from "./actor/errors.ts";

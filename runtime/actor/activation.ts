@@ -17,15 +17,25 @@
  * activation stops without touching anything outside (losing ownership is not a cancel).
  */
 import { decodeEnvelope, encodeEnvelope } from "./codec.ts";
-import type { ActorContext, AnyActorDefinition, DeactivateReason, MethodShape, Ref, WorkerServices } from "./define.ts";
+import type {
+  ActorContext,
+  AnyActorDefinition,
+  DeactivateReason,
+  MethodShape,
+  Ref,
+  TimerTime,
+  WorkerServices,
+} from "./define.ts";
 import { type AbortReason, encodeError, TroupeError } from "./errors.ts";
 import type { HeldState, Host, RunnableDefinition } from "./host.ts";
 import { type ActorId, type Epoch, keyOf } from "./ids.ts";
 import { MAILBOX_BYTES, MAILBOX_MESSAGES, Mailbox } from "./mailbox.ts";
 import { type CallMessage, Delivery, MessageType } from "./message.ts";
+import { ownTurn } from "./own_turns.ts";
 import { makeRef } from "./ref.ts";
 import { Repeats } from "./repeats.ts";
 import { currentState, validated } from "./schema.ts";
+import { TIMER_TURN, Timers } from "./timers.ts";
 import { abortError, Turn } from "./turn.ts";
 
 /** Turns one activation may start before others get their chance. */
@@ -60,6 +70,7 @@ export class Activation implements ActorContext<unknown, unknown> {
   #repeats: Repeats | undefined;
   #commit: { running: Promise<void>; next: Promise<void> | undefined } | undefined;
   #controller: AbortController | undefined;
+  #timers: Timers | undefined;
   #pumping = false;
   #onQuiet: (() => void) | undefined;
 
@@ -103,6 +114,16 @@ export class Activation implements ActorContext<unknown, unknown> {
 
   passivate(): void {
     this.stop("passivate");
+  }
+
+  timer(when: TimerTime, run: (ctx: ActorContext<unknown, unknown>) => unknown): () => void {
+    return this.timers.start(when, run);
+  }
+
+  /** @internal */
+  get timers(): Timers {
+    this.#timers ??= new Timers(this);
+    return this.#timers;
   }
 
   get queued(): number {
@@ -150,7 +171,7 @@ export class Activation implements ActorContext<unknown, unknown> {
   /** A call has arrived; `routed`: through the router, not straight from an actor on this thread. */
   receive(message: CallMessage, routed: boolean): void {
     const { host } = this;
-    const shape = this.definition.shapes.get(message[6]);
+    const shape = this.definition.shapes.get(message[6]) ?? ownTurn(message[6]);
     const budget = message[8];
     const deadline = budget > 0 ? host.clock.now() + budget : Number.POSITIVE_INFINITY;
     const turn = new Turn(this, message, deadline);
@@ -313,6 +334,7 @@ export class Activation implements ActorContext<unknown, unknown> {
   stop(reason: DeactivateReason): void {
     if (this.status === "stopping" || this.status === "stopped") return;
     this.status = "stopping";
+    this.#timers?.clear();
     const abort: AbortReason = reason === "fenced" ? "fenced" : "drain";
     for (const turn of [...(this.#streams ?? [])]) {
       turn.abort(abort);
@@ -355,6 +377,10 @@ export class Activation implements ActorContext<unknown, unknown> {
     const waiting: CallMessage[] = [];
     const now = this.host.clock.now();
     for (const turn of this.#takeQueued()) {
+      if (turn.message[6] === TIMER_TURN) {
+        this.#answer(turn, notStarted(this.id, "drain"), undefined);
+        continue;
+      }
       this.#forget(turn);
       if (turn.deadline !== Number.POSITIVE_INFINITY) turn.message[8] = Math.max(1, turn.deadline - now);
       waiting.push(turn.message);
@@ -412,7 +438,8 @@ export class Activation implements ActorContext<unknown, unknown> {
     }
     this.lastUsed = wholeMs(now);
     turn.startedAt = now;
-    const method = this.definition.methods[message[6]] as RunnableDefinition["methods"][string];
+    const method = (this.definition.methods[message[6]] ??
+      ownTurn(message[6])?.run) as RunnableDefinition["methods"][string];
     let args = message[7];
     const validator = this.definition.arguments?.[message[6]];
     if (validator !== undefined) {

@@ -96,6 +96,12 @@ export interface ActivationContext<State> {
   readonly worker: WorkerServices;
 }
 
+/**
+ * When a timer runs: once after so many milliseconds, or again and again (the first time after `afterMs`, default
+ * `everyMs`). Up to 25 ms late, and later while other turns run.
+ */
+export type TimerTime = number | { readonly afterMs?: number; readonly everyMs: number };
+
 /** What a method is given. */
 export interface ActorContext<State, Instance> extends ActivationContext<State> {
   /** What the definition's `instance` made for this activation. */
@@ -107,6 +113,11 @@ export interface ActorContext<State, Instance> extends ActivationContext<State> 
   readonly signal: AbortSignal;
   /** On the worker's clock, milliseconds. */
   readonly deadline: number;
+  /**
+   * Runs `run` as a turn of this activation, in the background lane. It is gone with the activation. Returns what cancels
+   * it. Throws `overloaded` beyond 1,024 timers, `invalid_argument`.
+   */
+  timer(when: TimerTime, run: (ctx: ActorContext<State, Instance>) => unknown): () => void;
 }
 
 // biome-ignore lint/suspicious/noExplicitAny: the one place where a method of any arguments must be accepted
@@ -246,6 +257,9 @@ export function defineActor<
     if (typeof method !== "function") throw new TypeError(`${spec.kind}.${name} is not a function`);
     if (name === "id" || name === "with" || name === "then") {
       throw new TypeError(`${spec.kind}.${name}: a method cannot be named "${name}", refs use that name`);
+    }
+    if (name.startsWith("@")) {
+      throw new TypeError(`${spec.kind}.${name}: a method's name cannot start with "@", the runtime's own turns do`);
     }
     shapes.set(name, {
       stream: Object.getPrototypeOf(method) === AsyncGeneratorFunction,

@@ -7,7 +7,7 @@
  */
 import type { Activation } from "./activation.ts";
 import type { Cancellable, ParentTurn } from "./calls.ts";
-import type { ActorContext, AnyActorDefinition, Ref, WorkerServices } from "./define.ts";
+import type { ActorContext, AnyActorDefinition, Ref, TimerTime, WorkerServices } from "./define.ts";
 import { type AbortReason, type ErrorCode, TroupeError } from "./errors.ts";
 import type { ActorId, Epoch } from "./ids.ts";
 import type { CallMessage, Lane } from "./message.ts";
@@ -117,6 +117,10 @@ export class Turn extends Deadline implements ParentTurn, ActorContext<unknown, 
   }
   actor<D extends AnyActorDefinition>(definition: D, key: string): Ref<D> {
     return makeRef(this.activation.host.calls, definition, key, this);
+  }
+
+  timer(when: TimerTime, run: (ctx: ActorContext<unknown, unknown>) => unknown): () => void {
+    return this.activation.timer(when, run);
   }
 
   /** A repeat of this turn's request gets its answer. */
