@@ -11,6 +11,12 @@ export function median(values: readonly number[]): number {
   return (low + high) / 2;
 }
 
+/** The smallest value that at least `share` (0 to 1) of the values do not exceed. */
+export function percentile(values: readonly number[], share: number): number {
+  const sorted = [...values].sort((a, b) => a - b);
+  return sorted[Math.max(0, Math.ceil(share * sorted.length) - 1)] ?? Number.NaN;
+}
+
 /** `own / other` with two digits, or a dash. */
 export function ratio(own: number | undefined, other: number | undefined): string {
   return own === undefined || other === undefined ? "–" : (own / other).toFixed(2);

@@ -4,19 +4,11 @@
  * open connection to another node stays open. Times from the kill to the first correct answer are printed.
  */
 import assert from "node:assert/strict";
-import { type ClientRequest, request } from "node:http";
 import { after, afterEach, before, beforeEach, describe, it } from "node:test";
 import { type Cluster, startCluster } from "../harness/cluster.ts";
-import {
-  ask,
-  callBody,
-  JSON_HEADERS,
-  type OpenSession,
-  openSession,
-  post,
-  type RpcReply,
-} from "../harness/mcp_requests.ts";
+import { ask, callBody, type OpenSession, openSession, post } from "../harness/mcp_requests.ts";
 import { REDIS_MISSING, redisAvailable } from "../harness/redis.ts";
+import { SseConnection } from "../harness/sse_connection.ts";
 import { waitUntil } from "../harness/wait.ts";
 
 const PATH = "/mcp/exercise";
@@ -25,60 +17,6 @@ const SOON_MS = 16_000;
 const OWNER = 0;
 const EDGE = 1;
 const OTHER = 2;
-
-interface Message extends RpcReply {
-  method?: string;
-  params?: Record<string, unknown>;
-}
-
-/** One SSE connection, read event by event. */
-class SseConnection {
-  readonly events: { id: string; message: Message | undefined }[] = [];
-  status = 0;
-  ended = false;
-  readonly #request: ClientRequest;
-  #buffer = "";
-
-  constructor(method: "GET" | "POST", url: string, headers: Record<string, string>, body?: unknown) {
-    this.#request = request(url, { method, headers: { ...JSON_HEADERS, ...headers } }, (response) => {
-      this.status = response.statusCode ?? 0;
-      response.setEncoding("utf8");
-      response.on("data", (text: string) => this.#read(text));
-      response.on("close", () => {
-        this.ended = true;
-      });
-      response.on("error", () => {});
-    });
-    this.#request.on("error", () => {
-      this.ended = true;
-    });
-    this.#request.end(body === undefined ? undefined : JSON.stringify(body));
-  }
-
-  get lastId(): string {
-    return this.events.findLast(({ id }) => id !== "")?.id ?? "";
-  }
-  get messages(): Message[] {
-    return this.events.flatMap(({ message }) => message ?? []);
-  }
-  response(id: string): Message | undefined {
-    return this.messages.find((message) => message.method === undefined && message.id === id);
-  }
-  close(): void {
-    this.#request.destroy();
-  }
-
-  #read(text: string): void {
-    this.#buffer += text;
-    for (let end = this.#buffer.indexOf("\n\n"); end >= 0; end = this.#buffer.indexOf("\n\n")) {
-      const lines = this.#buffer.slice(0, end).split("\n");
-      this.#buffer = this.#buffer.slice(end + 2);
-      const field = (name: string) => lines.find((line) => line.startsWith(`${name}: `))?.slice(name.length + 2) ?? "";
-      const data = field("data");
-      this.events.push({ id: field("id"), message: data === "" ? undefined : (JSON.parse(data) as Message) });
-    }
-  }
-}
 
 describe("SIGKILL, with three nodes", { skip: redisAvailable() ? false : REDIS_MISSING }, () => {
   let cluster: Cluster;
