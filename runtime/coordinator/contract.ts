@@ -20,6 +20,13 @@
  * state in one step. `commit` is fenced: it takes effect only while the stored owner is (incarnation, epoch) and the
  * stored version is the one given.
  *
+ * ## Reminders
+ * Only the actor's own code knows its reminders: they are part of the bytes of its state. What the store keeps beside
+ * them, written by the same `commit` in the same step, is when the earliest of them is due: the due index, which is what
+ * wakes an actor that is not resident. It is divided into shards, so that nodes can share the watch over it; `take`
+ * hands each due entry to one caller and puts it off meanwhile. It is an index, not the truth: an entry that comes too
+ * early or twice wakes an actor that finds nothing to do.
+ *
  * ## Unknown outcomes
  * Every writing verb carries an operation id that the record keeps; a replay after a lost reply is answered with the
  * first answer instead of a false conflict. A verb whose outcome is unknown throws `store_unavailable` with
@@ -138,6 +145,8 @@ export interface HeldRecord {
   actor: ActorId;
   epoch: Epoch;
   state: StoredState | null;
+  /** When its earliest reminder is due, as `commit` was told last. */
+  dueMs?: number | null;
 }
 
 export interface Directory {
@@ -155,7 +164,8 @@ export interface Directory {
   release(request: { actor: ActorId; owner: Owner; operation: OperationId }): Promise<FencedResult>;
   /**
    * Writes state. `dedup` is remembered with the record, so that a durable call is not run twice.
-   * `expectedVersion` is the version the activation holds; 0 where there is no state yet.
+   * `expectedVersion` is the version the activation holds; 0 where there is no state yet. `dueMs` is when the actor's
+   * earliest reminder is due now (wall clock, whole milliseconds), `null` that it has none; left out: as it was.
    */
   commit(request: {
     actor: ActorId;
@@ -163,11 +173,34 @@ export interface Directory {
     expectedVersion: number;
     bytes: Uint8Array;
     operation: OperationId;
+    dueMs?: number | null;
   }): Promise<CommitResult>;
   /** Ends the actor for good: state goes, a tombstone stays (for `tombstoneMs`), later claims answer `ended`. */
   end(request: { actor: ActorId; owner: Owner; operation: OperationId; tombstoneMs: number }): Promise<FencedResult>;
   /** After a store reset: writes back what this node owns where nothing newer stands. Answers which records it lost. */
   reassert(incarnation: Incarnation, records: readonly HeldRecord[]): Promise<{ lost: ActorId[] }>;
+}
+
+/** Entries of one shard of the due index. */
+export interface DueBatch {
+  due: readonly ActorId[];
+  /** When the earliest of the shard is due now, those just put off included. */
+  nextMs: number | null;
+}
+
+export interface Reminders {
+  /** Shards are numbered from 0. */
+  readonly shards: number;
+  /**
+   * Takes what is due at `nowMs` in a shard, the earliest first, at most `limit`, and puts each off to `holdUntilMs`: until
+   * then nobody else is given it, unless a commit says otherwise.
+   */
+  take(request: { shard: number; nowMs: number; holdUntilMs: number; limit: number }): Promise<DueBatch>;
+  /**
+   * Called when a commit changed when the earliest of a shard is due; with `null` twice when that may have been missed for
+   * any shard. A hint: `take` is asked to know. Returns what stops it.
+   */
+  onEarliest(listener: (shard: number | null, dueMs: number | null) => void): () => void;
 }
 
 export interface Membership {
@@ -248,6 +281,7 @@ export interface Coordinator {
   readonly generation: Generation;
   readonly membership: Membership;
   readonly directory: Directory;
+  readonly reminders: Reminders;
   readonly keyValue: KeyValue;
   readonly pubSub: PubSub;
   readonly leases: Leases;

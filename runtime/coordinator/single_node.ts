@@ -9,7 +9,7 @@
 import { randomBytes } from "node:crypto";
 import { type Clock, systemClock } from "../actor/clock.ts";
 import type { Generation } from "../actor/ids.ts";
-import type { Coordinator, Directory, KeyValue, Leases, Membership, PubSub, Watch } from "./contract.ts";
+import type { Coordinator, Directory, KeyValue, Leases, Membership, PubSub, Reminders, Watch } from "./contract.ts";
 import { SingleNodeMemory } from "./single_node/memory.ts";
 
 export class SingleNodeCoordinator implements Coordinator {
@@ -17,6 +17,7 @@ export class SingleNodeCoordinator implements Coordinator {
   readonly generation: Generation;
   readonly membership: Membership;
   readonly directory: Directory;
+  readonly reminders: Reminders;
   readonly keyValue: KeyValue;
   readonly pubSub: PubSub;
   readonly leases: Leases;
@@ -27,6 +28,7 @@ export class SingleNodeCoordinator implements Coordinator {
     const memory = new SingleNodeMemory({ generation: this.generation, start: 1 }, clock);
     this.membership = memory.membership;
     this.directory = memory.directory;
+    this.reminders = memory.reminders;
     this.keyValue = memory.keyValue;
     this.watches = memory.keyValue;
     this.leases = memory.leases;

@@ -12,6 +12,7 @@ import type {
   ClaimResult,
   CommitResult,
   DeclareResult,
+  DueBatch,
   FencedResult,
   HeldRecord,
   Member,
@@ -55,8 +56,11 @@ interface Data {
   alive: Map<Incarnation, { record: NodeRecord; heartbeat: number; operation: string }>;
   dead: Map<Incarnation, NodeRecord>;
   actors: Map<ActorId, ActorRecord>;
+  dues: Map<ActorId, number>;
 }
 
+/** Shards of the due index. */
+export const SHARDS = 8;
 const REMEMBERED = 4;
 const MIN_DEAD = 32;
 
@@ -64,6 +68,7 @@ export class SimulatedStore {
   readonly #without: ReadonlySet<StoreGuard>;
   readonly #events: StoreEvents;
   readonly #listeners = new Set<() => void>();
+  readonly #watchers = new Set<(shard: number | null, dueMs: number | null) => void>();
   #data: Data = empty(0);
   #run = 0;
   #generations = 0;
@@ -301,7 +306,14 @@ export class SimulatedStore {
     return "done";
   }
 
-  commit(actor: ActorId, owner: Owner, expectedVersion: number, bytes: Uint8Array, operation: string): CommitResult {
+  commit(
+    actor: ActorId,
+    owner: Owner,
+    expectedVersion: number,
+    bytes: Uint8Array,
+    operation: string,
+    dueMs?: number | null,
+  ): CommitResult {
     checkOperation(operation);
     const record = this.#data.actors.get(actor);
     const repeat = record?.lastCommit?.[0] === operation;
@@ -320,6 +332,7 @@ export class SimulatedStore {
     record.version += 1;
     record.bytes = bytes.slice();
     record.lastCommit = [operation, record.version];
+    if (dueMs !== undefined) this.#index(actor, dueMs);
     this.#events.committed?.(actor, owner, before, { version: record.version, bytes: record.bytes });
     return { outcome: "committed", version: record.version };
   }
@@ -335,12 +348,19 @@ export class SimulatedStore {
     record.bytes = null;
     record.lastCommit = null;
     record.ended = true;
+    this.#index(actor, null);
     remember(record, operation, "done");
     return "done";
   }
 
   /** After a reset: an owner writes back one record. */
-  restore(incarnation: Incarnation, { actor, epoch, state }: HeldRecord): "kept" | "lost" {
+  restore(incarnation: Incarnation, held: HeldRecord): "kept" | "lost" {
+    const answer = this.#restore(incarnation, held);
+    if (answer === "kept" && typeof held.dueMs === "number") this.#index(held.actor, held.dueMs);
+    return answer;
+  }
+
+  #restore(incarnation: Incarnation, { actor, epoch, state }: HeldRecord): "kept" | "lost" {
     const { actors } = this.#data;
     const record = actors.get(actor);
     if (record === undefined) {
@@ -367,6 +387,38 @@ export class SimulatedStore {
     if (actors.has(actor)) return;
     const epoch = this.#nextEpoch();
     actors.set(actor, { owner: null, epoch, version: 0, bytes: null, ended: true, answers: [], lastCommit: null });
+  }
+
+  // Reminders
+
+  take(shard: number, nowMs: number, holdUntilMs: number, limit: number): DueBatch {
+    const { dues } = this.#data;
+    const due = this.#shard(shard)
+      .filter(([, dueMs]) => dueMs <= nowMs)
+      .slice(0, limit)
+      .map(([actor]) => actor);
+    for (const actor of due) dues.set(actor, holdUntilMs);
+    return { due, nextMs: this.#shard(shard)[0]?.[1] ?? null };
+  }
+
+  onEarliest(listener: (shard: number | null, dueMs: number | null) => void): () => void {
+    this.#watchers.add(listener);
+    return () => void this.#watchers.delete(listener);
+  }
+
+  /** A shard's entries, the earliest first. */
+  #shard(shard: number): [actor: ActorId, dueMs: number][] {
+    return [...this.#data.dues].filter(([actor]) => shardOf(actor) === shard).sort(([, a], [, b]) => a - b);
+  }
+
+  #index(actor: ActorId, dueMs: number | null): void {
+    const { dues } = this.#data;
+    const shard = shardOf(actor);
+    const before = this.#shard(shard)[0]?.[1] ?? null;
+    if (dueMs === null) dues.delete(actor);
+    else dues.set(actor, dueMs);
+    const after = this.#shard(shard)[0]?.[1] ?? null;
+    if (after !== before) for (const watcher of [...this.#watchers]) watcher(shard, after);
   }
 
   #answered(record: ActorRecord, operation: string): string | undefined {
@@ -407,7 +459,14 @@ function empty(run: number): Data {
     alive: new Map(),
     dead: new Map(),
     actors: new Map(),
+    dues: new Map(),
   };
+}
+
+function shardOf(actor: ActorId): number {
+  let sum = 0;
+  for (let index = 0; index < actor.length; index++) sum = (sum * 31 + actor.charCodeAt(index)) % 65_536;
+  return sum % SHARDS;
 }
 
 function ordinal(generation: string): number {

@@ -8,9 +8,9 @@
  */
 import { TroupeError } from "../actor/errors.ts";
 import type { ActorId, Generation, Incarnation } from "../actor/ids.ts";
-import type { Coordinator, Directory, HeldRecord, Membership, NodeRecord } from "../coordinator/contract.ts";
+import type { Coordinator, Directory, HeldRecord, Membership, NodeRecord, Reminders } from "../coordinator/contract.ts";
 import type { SimulatedProcess } from "./process.ts";
-import type { SimulatedStore } from "./store.ts";
+import { SHARDS, type SimulatedStore } from "./store.ts";
 import type { VirtualTime } from "./virtual_time.ts";
 
 export interface StoreLinkOptions {
@@ -31,9 +31,10 @@ const SETTLE_RETRY_MS = 500;
 const SLOW_MS = 1_000;
 const RESET = Symbol("reset");
 
-export class StoreClient implements Pick<Coordinator, "membership" | "directory"> {
+export class StoreClient implements Pick<Coordinator, "membership" | "directory" | "reminders"> {
   readonly membership: Membership;
   readonly directory: Directory;
+  readonly reminders: Reminders;
   /** The store cannot be reached from here. */
   unreachable = false;
   readonly #store: SimulatedStore;
@@ -55,6 +56,7 @@ export class StoreClient implements Pick<Coordinator, "membership" | "directory"
     this.#options = { latencyMs: [0.2, 2], loss: 0, slow: 0, timeoutMs: 1_000, settleMs: 3_300, ...options };
     this.membership = this.#makeMembership();
     this.directory = this.#makeDirectory();
+    this.reminders = this.#makeReminders();
   }
 
   get generation(): Generation {
@@ -203,14 +205,27 @@ export class StoreClient implements Pick<Coordinator, "membership" | "directory"
       lookup: (actor) => this.#guarded(() => store.lookup(actor)),
       transfer: ({ actor, from, to, operation }) => this.#guarded(() => store.transfer(actor, from, to, operation)),
       release: ({ actor, owner, operation }) => this.#guarded(() => store.release(actor, owner, operation)),
-      commit: ({ actor, owner, expectedVersion, bytes, operation }) =>
-        this.#guarded(() => store.commit(actor, owner, expectedVersion, bytes, operation)),
+      commit: ({ actor, owner, expectedVersion, bytes, operation, dueMs }) =>
+        this.#guarded(() => store.commit(actor, owner, expectedVersion, bytes, operation, dueMs)),
       end: async ({ actor, owner, operation }) => {
         const result = await this.#guarded(() => store.end(actor, owner, operation));
         if (result === "done") this.#ended.add(actor);
         return result;
       },
       reassert: (incarnation, records) => this.#reassert(incarnation, records),
+    };
+  }
+
+  #makeReminders(): Reminders {
+    const store = this.#store;
+    return {
+      shards: SHARDS,
+      take: ({ shard, nowMs, holdUntilMs, limit }) => this.#guarded(() => store.take(shard, nowMs, holdUntilMs, limit)),
+      onEarliest: (listener) =>
+        store.onEarliest((shard, dueMs) => {
+          if (this.unreachable || store.down) return;
+          this.#process.after(this.#delay(), () => listener(shard, dueMs));
+        }),
     };
   }
 

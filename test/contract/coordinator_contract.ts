@@ -4,10 +4,12 @@
 import { directoryContract } from "./directory_contract.ts";
 import { membershipContract } from "./membership_contract.ts";
 import { primitivesContract } from "./primitives_contract.ts";
+import { remindersContract } from "./reminders_contract.ts";
 import type { MakeStore } from "./store.ts";
 
 export function coordinatorContract(name: string, makeStore: MakeStore): void {
   membershipContract(name, makeStore);
   directoryContract(name, makeStore);
+  remindersContract(name, makeStore);
   primitivesContract(name, makeStore);
 }

@@ -17,7 +17,7 @@ export function everyVerb({
   owner,
   grant,
 }: VerbTarget): Record<string, () => Promise<unknown>> {
-  const { membership, directory, keyValue, leases } = coordinator;
+  const { membership, directory, reminders, keyValue, leases } = coordinator;
   return {
     join: () => membership.join(nodeRecord("another"), operation()),
     renew: () => membership.renew(incarnation),
@@ -35,6 +35,16 @@ export function everyVerb({
     release: () => directory.release({ actor: anActor(), owner, operation: operation() }),
     commit: () =>
       directory.commit({ actor: anActor(), owner, expectedVersion: 0, bytes: RAW_BYTES, operation: operation() }),
+    commitDue: () =>
+      directory.commit({
+        actor: anActor(),
+        owner,
+        expectedVersion: 0,
+        bytes: RAW_BYTES,
+        operation: operation(),
+        dueMs: 1,
+      }),
+    take: () => reminders.take({ shard: 0, nowMs: 0, holdUntilMs: 1, limit: 1 }),
     end: () => directory.end({ actor: anActor(), owner, operation: operation(), tombstoneMs: 1_000 }),
     get: () => keyValue.get("key"),
     put: () => keyValue.put("key", RAW_BYTES),

@@ -94,6 +94,30 @@ describe("a redis that lost data", { skip: redisAvailable() ? false : REDIS_MISS
         }
       });
 
+      it("has the due index again as far as living nodes have reminders", async () => {
+        await withNode(LEASE, async (one, incarnation) => {
+          const [reminded, other] = [anActor(), anActor()];
+          const owner = await claim(one, incarnation, reminded, "a");
+          const owner2 = await claim(one, incarnation, other, "b");
+          const told: (number | null)[] = [];
+          one.reminders.onEarliest((_shard, dueMs) => void told.push(dueMs));
+          await lose();
+          const records = [{ ...held(reminded, owner, 2, "a2"), dueMs: 700 }, held(other, owner2, 1, "b")];
+          const reassert = (): Promise<{ lost: ActorId[] }> => one.directory.reassert(incarnation, records);
+          assert.deepEqual(await waitUntil(() => reassert().catch(() => false as const), 5_000, "the store"), {
+            lost: [],
+          });
+          const shards = Array.from({ length: one.reminders.shards }, (_, shard) => shard);
+          const take = { nowMs: 1_000, holdUntilMs: 2_000, limit: 10 };
+          const taken = await Promise.all(shards.map((shard) => one.reminders.take({ shard, ...take })));
+          assert.deepEqual(
+            taken.flatMap(({ due }) => due),
+            [reminded],
+          );
+          await waitUntil(() => told.includes(700), 5_000, "the watchers to be told");
+        });
+      });
+
       it("comes back with what its nodes write back, under the same incarnations and epochs", async () => {
         await withNode(LEASE, async (one, incarnation, store) => {
           const two = await store.connect();

@@ -58,6 +58,32 @@ describe("single_node with dir, restarted", () => {
     );
   });
 
+  it("has the reminders' due index as it was, also in a file of the time before there was one", async () => {
+    const [moved, gone, ended] = [anActor(), anActor(), anActor()];
+    const node = await joinAs(await start(), "node");
+    const due = async (actor: ActorId, dues: (number | null)[]): Promise<Owner> => {
+      const owner = await own(actor, node);
+      for (const [expectedVersion, dueMs] of dues.entries()) {
+        const bytes = RAW_BYTES;
+        await open?.directory.commit({ actor, owner, expectedVersion, bytes, operation: operation(), dueMs });
+      }
+      return owner;
+    };
+    await due(moved, [500, 700]);
+    await due(gone, [500, null]);
+    const owner = await due(ended, [500]);
+    await open?.directory.end({ actor: ended, owner, operation: operation(), tombstoneMs: 60_000 });
+    const take = { shard: 0, nowMs: 1_000, holdUntilMs: 2_000, limit: 10 };
+    assert.deepEqual(await (await start()).reminders.take(take), { due: [moved], nextMs: 2_000 });
+    assert.deepEqual(await (await start()).reminders.take(take), { due: [], nextMs: 2_000 }, "held over the restart");
+
+    await open?.close();
+    const database = await openDatabase(join(folder.dir, "troupe.sqlite"));
+    database.exec("DROP TABLE dues; PRAGMA user_version = 1");
+    database.close();
+    assert.deepEqual(await (await start()).reminders.take(take), { due: [], nextMs: null });
+  });
+
   it("has state, version and owner as they were; the dead owner is fenced off by a takeover", async () => {
     const actor = anActor();
     const dead = await joinAs(await start(), "node");
@@ -312,7 +338,7 @@ describe("the folder of a single node", () => {
     await (await other.open()).close();
     await change("PRAGMA user_version = 2000");
     await assert.rejects(other.open(), { code: "store_unavailable", message: /newer Troupe \(schema 2000/ });
-    await change("PRAGMA user_version = 1");
+    await change("PRAGMA user_version = 2");
     await (await other.open()).close();
     await change("UPDATE facts SET value = 7 WHERE name = 'starts'; DROP TABLE leases");
     await assert.rejects(other.open(), { code: "store_unavailable", message: /cannot be read: .*leases/ });

@@ -11,7 +11,7 @@
 import type { Clock } from "../../actor/clock.ts";
 import { TroupeError } from "../../actor/errors.ts";
 import type { Generation } from "../../actor/ids.ts";
-import type { Coordinator, Directory, KeyValue, Leases, Membership, PubSub, Watch } from "../contract.ts";
+import type { Coordinator, Directory, KeyValue, Leases, Membership, PubSub, Reminders, Watch } from "../contract.ts";
 import { RedisConnection } from "./connection.ts";
 import { RedisDirectory } from "./directory.ts";
 import { GenerationKeeper } from "./generation.ts";
@@ -20,6 +20,7 @@ import { Keys } from "./keys.ts";
 import { RedisLeases } from "./leases.ts";
 import { RedisMembership } from "./membership.ts";
 import { RedisPubSub } from "./pub_sub.ts";
+import { RedisReminders } from "./reminders.ts";
 import { examineServer, readServer } from "./server.ts";
 import { type RedisConfig, type RedisSettings, readRedisConfig } from "./settings.ts";
 import { RedisSubscriber } from "./subscriber.ts";
@@ -28,6 +29,7 @@ export class RedisCoordinator implements Coordinator {
   readonly kind = "redis";
   readonly membership: Membership;
   readonly directory: Directory;
+  readonly reminders: Reminders;
   readonly keyValue: KeyValue;
   readonly pubSub: PubSub;
   readonly leases: Leases;
@@ -39,6 +41,7 @@ export class RedisCoordinator implements Coordinator {
   readonly #subscriptions: RedisConnection;
   readonly #generation: GenerationKeeper;
   readonly #members: RedisMembership;
+  readonly #dues: RedisReminders;
   readonly #opened = { commands: false, renewals: false };
 
   /** Throws `invalid_argument` when the configuration cannot be right. Connects only at `open`. */
@@ -82,6 +85,8 @@ export class RedisCoordinator implements Coordinator {
     this.#members = membership;
     this.membership = membership;
     this.directory = new RedisDirectory({ keys, clock, generation, commands, membership });
+    this.#dues = new RedisReminders({ keys, generation, commands, subscriber });
+    this.reminders = this.#dues;
     this.keyValue = keyValue;
     this.watches = keyValue;
     this.pubSub = new RedisPubSub(keys, commands, subscriber);
@@ -104,7 +109,7 @@ export class RedisCoordinator implements Coordinator {
         }),
         this.#subscriptions.open(),
       ]);
-      await this.#members.listen();
+      await Promise.all([this.#members.listen(), this.#dues.listen()]);
     } catch (error) {
       await this.close();
       throw error;

@@ -117,16 +117,15 @@ export class RedisDirectory implements Directory {
     expectedVersion: number;
     bytes: Uint8Array;
     operation: string;
+    dueMs?: number | null;
   }): Promise<CommitResult> {
     checkOperation(request.operation);
-    const { owner, operation, expectedVersion } = request;
-    const answer = await this.#run(scripts.commitScript, request.actor, [
-      owner.incarnation,
-      owner.epoch,
-      operation,
-      String(expectedVersion),
-      request.bytes,
-    ]);
+    const { actor, owner, operation, expectedVersion, dueMs } = request;
+    const args = [owner.incarnation, owner.epoch, operation, String(expectedVersion), request.bytes];
+    const answer =
+      dueMs === undefined
+        ? await this.#run(scripts.commitScript, actor, args)
+        : await this.#runWithDues(scripts.commitDueScript, actor, [...args, ...this.#dueArgs(actor, dueMs)]);
     const outcome = text(answer[0]);
     if (outcome === "committed" || outcome === "conflict") return { outcome, version: Number(text(answer[1])) };
     return { outcome: "fenced" };
@@ -136,8 +135,8 @@ export class RedisDirectory implements Directory {
     checkOperation(request.operation);
     const { actor, owner, operation } = request;
     const tombstoneMs = Math.max(1, Math.ceil(request.tombstoneMs));
-    const args = [owner.incarnation, owner.epoch, operation, String(tombstoneMs)];
-    const result = fencedResult(await this.#run(scripts.endScript, actor, args));
+    const args = [owner.incarnation, owner.epoch, operation, String(tombstoneMs), actor];
+    const result = fencedResult(await this.#runWithDues(scripts.endScript, actor, args));
     if (result === "done") this.#rememberEnded(actor, tombstoneMs);
     return result;
   }
@@ -160,10 +159,11 @@ export class RedisDirectory implements Directory {
     for (let start = 0; start < records.length; start += RESTORE_BATCH) {
       const batch = records.slice(start, start + RESTORE_BATCH);
       await Promise.all(
-        batch.map(async ({ actor, epoch, state }) => {
+        batch.map(async ({ actor, epoch, state, dueMs }) => {
           const version = state === null ? "" : String(state.version);
-          const args = [incarnation, epoch, version, state?.bytes ?? NO_BYTES];
-          const answer = await this.#run(scripts.restoreScript, actor, args, "reasserting");
+          const due = this.#dueArgs(actor, dueMs ?? null);
+          const args = [incarnation, epoch, version, state?.bytes ?? NO_BYTES, ...due];
+          const answer = await this.#runWithDues(scripts.restoreScript, actor, args, "reasserting");
           if (text(answer[0]) === "lost") lost.push(actor);
         }),
       );
@@ -193,6 +193,22 @@ export class RedisDirectory implements Directory {
     const { keys, generation, commands } = this.#options;
     const { generation: copy, record, epochs } = keys.actor(actor);
     return generation.run(commands, script, [copy, record, epochs], args, during);
+  }
+
+  #runWithDues(
+    script: Script,
+    actor: ActorId,
+    args: readonly (string | Uint8Array)[],
+    during: "never" | "reasserting" = "never",
+  ): Promise<readonly unknown[]> {
+    const { keys, generation, commands } = this.#options;
+    const { generation: copy, record, dues } = keys.actor(actor);
+    return generation.run(commands, script, [copy, record, dues], args, during);
+  }
+
+  #dueArgs(actor: ActorId, dueMs: number | null): [due: string, actor: string, bucket: string, channel: string] {
+    const { keys } = this.#options;
+    return [dueMs === null ? "" : dueMs.toFixed(0), actor, String(keys.actor(actor).index), keys.dueChanges];
   }
 
   #rememberEnded(actor: ActorId, tombstoneMs: number): void {

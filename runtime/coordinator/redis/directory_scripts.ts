@@ -29,6 +29,14 @@ local function next_epoch()
 end
 `;
 
+/** Enters when the actor's earliest reminder is due, and tells who watches the bucket when its earliest changed. */
+const INDEX_DUE = `
+  local before = redis.call('ZRANGE', dues, 0, 0, 'WITHSCORES')[2] or ''
+  if due == '' then redis.call('ZREM', dues, actor) else redis.call('ZADD', dues, due, actor) end
+  local after = redis.call('ZRANGE', dues, 0, 0, 'WITHSCORES')[2] or ''
+  if after ~= before then redis.call('PUBLISH', channel, bucket .. ' ' .. after) end
+`;
+
 export const claimScript = defineScript({
   name: "claim",
   keys: ["record", "epochs"],
@@ -101,12 +109,7 @@ if not version then redis.call('PEXPIRE', record, ${FORGET_MS}) end
 return {'done'}`,
 });
 
-export const commitScript = defineScript({
-  name: "commit",
-  keys: ["record"],
-  args: ["incarnation", "epoch", "operation", "held", "state"],
-  acknowledged: true,
-  lua: `
+const COMMIT = `
 local owner, current, version, last = unpack(redis.call('HMGET', record, 'o', 'e', 'v', 'c'))
 -- Rule: a replay gets the first answer, not a conflict with itself.
 if last then
@@ -120,13 +123,31 @@ version = version or '0'
 if version ~= held then return {'conflict', version} end
 local made = string.format('%.0f', tonumber(version) + 1)
 redis.call('HSET', record, 'v', made, 's', state, 'c', operation .. ' ' .. made)
+`;
+
+export const commitScript = defineScript({
+  name: "commit",
+  keys: ["record"],
+  args: ["incarnation", "epoch", "operation", "held", "state"],
+  acknowledged: true,
+  lua: `${COMMIT}
+return {'committed', made}`,
+});
+
+/** A script of its own, so that commits of actors without reminders pay nothing for them. `due` is empty for none. */
+export const commitDueScript = defineScript({
+  name: "commit with reminders",
+  keys: ["record", "dues"],
+  args: ["incarnation", "epoch", "operation", "held", "state", "due", "actor", "bucket", "channel"],
+  acknowledged: true,
+  lua: `${COMMIT}${INDEX_DUE}
 return {'committed', made}`,
 });
 
 export const endScript = defineScript({
   name: "end",
-  keys: ["record", "epochs"],
-  args: ["incarnation", "epoch", "operation", "tombstone_ms"],
+  keys: ["record", "dues"],
+  args: ["incarnation", "epoch", "operation", "tombstone_ms", "actor"],
   acknowledged: true,
   lua: `${RING}
 local owner, current, ring = unpack(redis.call('HMGET', record, 'o', 'e', 'r'))
@@ -135,14 +156,26 @@ if owner ~= incarnation or current ~= epoch then return {'fenced'} end
 redis.call('HDEL', record, 'o', 'v', 's', 'c')
 redis.call('HSET', record, 't', '1', 'r', remember(ring, operation, 'done'))
 redis.call('PEXPIRE', record, tombstone_ms)
+redis.call('ZREM', dues, actor)
 return {'done'}`,
+});
+
+/** What is due, each entry put off until `hold`, so that no second caller is given it. */
+export const takeDueScript = defineScript({
+  name: "take due reminders",
+  keys: ["dues"],
+  args: ["now", "hold", "limit"],
+  lua: `
+local due = redis.call('ZRANGEBYSCORE', dues, '-inf', now, 'LIMIT', 0, limit)
+for index = 1, #due do redis.call('ZADD', dues, hold, due[index]) end
+return {'taken', redis.call('ZRANGE', dues, 0, 0, 'WITHSCORES')[2] or '', due}`,
 });
 
 /** After a reset: an owner writes back its record. */
 export const restoreScript = defineScript({
   name: "restore",
-  keys: ["record"],
-  args: ["incarnation", "epoch", "version", "state"],
+  keys: ["record", "dues"],
+  args: ["incarnation", "epoch", "version", "state", "due", "actor", "bucket", "channel"],
   acknowledged: true,
   lua: `
 -- Whether epoch a was handed out after b: by counter within a generation, by the generation's ordinal otherwise.
@@ -166,6 +199,7 @@ if version ~= '' and (current ~= epoch or not stored or tonumber(version) > tonu
   redis.call('HSET', record, 'v', version, 's', state)
   redis.call('HDEL', record, 'c')
 end
+if due ~= '' then${INDEX_DUE}end
 return {'kept'}`,
 });
 

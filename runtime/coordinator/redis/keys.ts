@@ -5,7 +5,7 @@
  * scripts, so it is never used. The first braces of a key are its hash tag, which decides its slot on Redis Cluster:
  *
  * - `<prefix>{m}:…`        membership and the authoritative generation
- * - `<prefix>{d<n>}:…`     directory bucket n of 64, by hash of the actor id
+ * - `<prefix>{d<n>}:…`     directory bucket n of 64, by hash of the actor id, with its part of the due index
  * - `<prefix>{k}:…`        key-value entries and their index
  * - `<prefix>{l}:…`        leases
  *
@@ -55,6 +55,8 @@ export class Keys {
   readonly deadOrder: string;
   /** Channel: the view may have changed. */
   readonly changes: string;
+  /** Channel: the earliest of a shard of the due index changed. */
+  readonly dueChanges: string;
   readonly keyValue: KeyValueKeys;
   readonly leaseGeneration: string;
   /** Counter of fences, over all names. */
@@ -73,6 +75,7 @@ export class Keys {
     this.dead = slot("m", "dead");
     this.deadOrder = slot("m", "dead-order");
     this.changes = slot("m", "changes");
+    this.dueChanges = slot("m", "due-changes");
     this.keyValue = {
       generation: slot("k", "generation"),
       values: slot("k", "values"),
@@ -96,11 +99,25 @@ export class Keys {
     return `${this.#prefix}topic:${name}`;
   }
 
-  /** The keys of an actor: its bucket's generation, its record, its bucket's epoch counter. */
-  actor(actor: ActorId): { generation: string; record: string; epochs: string } {
-    const bucket = `${this.#prefix}{d${bucketOf(actor)}}:`;
-    return { generation: `${bucket}generation`, record: `${bucket}a:${actor}`, epochs: `${bucket}epochs` };
+  /** The keys of an actor: its record, and those of its bucket. */
+  actor(actor: ActorId): BucketKeys & { record: string } {
+    const bucket = bucketOf(actor);
+    return { ...this.bucket(bucket), record: `${this.#prefix}{d${bucket}}:a:${actor}` };
   }
+
+  bucket(index: number): BucketKeys {
+    const bucket = `${this.#prefix}{d${index}}:`;
+    return { index, generation: `${bucket}generation`, epochs: `${bucket}epochs`, dues: `${bucket}dues` };
+  }
+}
+
+export interface BucketKeys {
+  index: number;
+  generation: string;
+  /** Counter of epochs. */
+  epochs: string;
+  /** Sorted set of the bucket's actors that have reminders, by when the earliest is due: wall clock milliseconds. */
+  dues: string;
 }
 
 export interface KeyValueKeys {

@@ -15,6 +15,7 @@ import type {
   StoredState,
 } from "../contract.ts";
 import { checkOperation } from "../operation.ts";
+import type { DueIndex } from "./due_index.ts";
 import type { Changes, Life } from "./memory.ts";
 
 /** Ownership operations a record remembers for replays. */
@@ -40,16 +41,24 @@ export class MemoryDirectory implements Directory {
   readonly #life: Life;
   readonly #clock: Clock;
   readonly #isAlive: (incarnation: Incarnation) => boolean;
+  readonly #dues: DueIndex;
   readonly #changes: Changes;
   readonly #records = new Map<ActorId, ActorRecord>();
   /** When a record that serves only replays or as tombstone goes. */
   readonly #expiries = new Map<ActorId, number>();
   #epochs = 0;
 
-  constructor(life: Life, clock: Clock, isAlive: (incarnation: Incarnation) => boolean, changes: Changes) {
+  constructor(
+    life: Life,
+    clock: Clock,
+    isAlive: (incarnation: Incarnation) => boolean,
+    dues: DueIndex,
+    changes: Changes,
+  ) {
     this.#life = life;
     this.#clock = clock;
     this.#isAlive = isAlive;
+    this.#dues = dues;
     this.#changes = changes;
   }
 
@@ -144,6 +153,7 @@ export class MemoryDirectory implements Directory {
     expectedVersion: number;
     bytes: Uint8Array;
     operation: string;
+    dueMs?: number | null;
   }): Promise<CommitResult> {
     checkOperation(request.operation);
     const record = this.#find(request.actor);
@@ -154,6 +164,7 @@ export class MemoryDirectory implements Directory {
     record.version += 1;
     record.bytes = request.bytes.slice();
     record.lastCommit = [request.operation, record.version];
+    if (request.dueMs !== undefined) this.#dues.set(request.actor, request.dueMs);
     this.#changes.actor(request.actor);
     return { outcome: "committed", version: record.version };
   }
@@ -172,6 +183,7 @@ export class MemoryDirectory implements Directory {
     record.ended = true;
     remember(record, request.operation, "done");
     this.#expire(request.actor, Math.max(1, Math.ceil(request.tombstoneMs)));
+    this.#dues.set(request.actor, null);
     this.#changes.actor(request.actor);
     return "done";
   }

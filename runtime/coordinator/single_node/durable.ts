@@ -4,7 +4,7 @@
  * Memory decides and answers, so a read costs what it costs without a file, and memory holds all records: their number
  * is bounded as it was before, and a start reads all of them. The journal writes each change before the verb that made
  * it is answered (`journal.ts`), so that a restart, also after `kill -9`, finds everything that anybody was told of:
- * states and their versions, owners, epochs, tombstones, operation ids, entries with their revisions, leases and
+ * states and their versions, reminders, owners, epochs, tombstones, operation ids, entries with their revisions, leases and
  * fences. With `durability: full` that includes a power failure; with `normal` one may take the last moments back,
  * in order and without damage, and fences then rely on the wall clock not going backwards.
  *
@@ -14,7 +14,7 @@
 import type { Clock } from "../../actor/clock.ts";
 import { TroupeError } from "../../actor/errors.ts";
 import type { Generation } from "../../actor/ids.ts";
-import type { Coordinator, Directory, KeyValue, Leases, Membership, PubSub, Watch } from "../contract.ts";
+import type { Coordinator, Directory, KeyValue, Leases, Membership, PubSub, Reminders, Watch } from "../contract.ts";
 import { type Durability, type OpenFile, openFile } from "./file.ts";
 import { Journal } from "./journal.ts";
 import { SingleNodeMemory } from "./memory.ts";
@@ -32,6 +32,7 @@ export class DurableSingleNode implements Coordinator {
   readonly generation: Generation;
   readonly membership: Membership;
   readonly directory: Directory;
+  readonly reminders: Reminders;
   readonly keyValue: KeyValue;
   readonly pubSub: PubSub;
   readonly leases: Leases;
@@ -60,6 +61,7 @@ export class DurableSingleNode implements Coordinator {
     const journal = new Journal(file.database, file.path, clock);
     const memory = new SingleNodeMemory(file.life, clock, {
       actor: (actor) => journal.mark("actors", actor),
+      due: (actor) => journal.mark("dues", actor),
       entry: (key) => journal.mark("entries", key),
       lease: (name) => {
         journal.mark("leases", name);
@@ -73,6 +75,7 @@ export class DurableSingleNode implements Coordinator {
     this.generation = file.life.generation;
     this.membership = memory.membership;
     this.directory = durableDirectory(memory.directory, journal);
+    this.reminders = durableReminders(memory.reminders, journal);
     this.keyValue = durableKeyValue(memory.keyValue, journal);
     this.leases = durableLeases(memory.leases, journal);
     this.pubSub = memory.pubSub;
@@ -112,6 +115,14 @@ function durableDirectory(memory: Directory, journal: Journal): Directory {
     commit: (request) => journal.run(() => memory.commit(request)),
     end: (request) => journal.run(() => memory.end(request)),
     reassert: (incarnation, records) => journal.run(() => memory.reassert(incarnation, records)),
+  };
+}
+
+function durableReminders(memory: Reminders, journal: Journal): Reminders {
+  return {
+    shards: memory.shards,
+    take: (request) => journal.run(() => memory.take(request)),
+    onEarliest: (listener) => memory.onEarliest(listener),
   };
 }
 

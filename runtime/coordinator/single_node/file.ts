@@ -36,6 +36,7 @@ const MIGRATIONS: readonly string[] = [
      ended INTEGER NOT NULL, answers TEXT NOT NULL, last_commit TEXT, expires_at INTEGER);
    CREATE TABLE entries (key TEXT PRIMARY KEY, value BLOB NOT NULL, revision TEXT NOT NULL, expires_at INTEGER);
    CREATE TABLE leases (name TEXT PRIMARY KEY, holder TEXT NOT NULL, fence TEXT NOT NULL, expires_at INTEGER NOT NULL);`,
+  "CREATE TABLE dues (actor TEXT PRIMARY KEY, due INTEGER NOT NULL);",
 ];
 
 /**

@@ -15,7 +15,13 @@ export const FENCE = "fence";
 
 /** Every table that a verb changes. */
 export function rowsOf(memory: SingleNodeMemory, clock: Clock): Rows[] {
-  return [actorRows(memory, clock), entryRows(memory, clock), leaseRows(memory, clock), fenceRow(memory)];
+  return [
+    actorRows(memory, clock),
+    dueRows(memory),
+    entryRows(memory, clock),
+    leaseRows(memory, clock),
+    fenceRow(memory),
+  ];
 }
 
 function actorRows({ directory }: SingleNodeMemory, clock: Clock): Rows {
@@ -43,6 +49,19 @@ function actorRows({ directory }: SingleNodeMemory, clock: Clock): Rows {
       };
       directory.restore(key as ActorId, record, remaining(clock, row.wholeOrNull("expires_at")));
     },
+  };
+}
+
+/** Wall clock time already: reminders are for people's time. */
+function dueRows({ reminders }: SingleNodeMemory): Rows {
+  return {
+    table: "dues",
+    columns: ["actor", "due"],
+    valuesOf(key) {
+      const due = reminders.kept(key as ActorId);
+      return due === undefined ? undefined : [due];
+    },
+    restore: (key, row) => reminders.restore(key as ActorId, row.whole("due")),
   };
 }
 
