@@ -44,7 +44,7 @@ import type { JobQueue } from "./jobs/contract.ts";
 import { openJobQueue } from "./jobs/open.ts";
 import { queueClosed } from "./jobs/rules.ts";
 import { NodeManagement } from "./management.ts";
-import { actorSettingsOf, runtimeName, scopesOf } from "./node_settings.ts";
+import { actorSettingsOf, moduleUpstreamsOf, runtimeName, scopesOf } from "./node_settings.ts";
 import { DiagnosticEvents } from "./observe/events.ts";
 import { createLogger, type Logger } from "./observe/log.ts";
 import { Metrics } from "./observe/metrics.ts";
@@ -463,6 +463,7 @@ class Node implements RunningNode {
         incarnation: this.#incarnation,
         life: ++this.#lives,
         modules: this.#modules,
+        preload: moduleUpstreamsOf(this.#config),
         settings: actorSettingsOf(this.#config),
       }),
       io: (index) => this.#workerIo(index),

@@ -46,6 +46,11 @@ export function actorSettingsOf(config: Config): Readonly<Record<string, unknown
   return { upstreams, session };
 }
 
+/** The modules that are upstreams, as file URLs. */
+export function moduleUpstreamsOf(config: Config): string[] {
+  return Object.values(config.mcpServers).flatMap(({ module }) => module ?? []);
+}
+
 /** What `/mcp` (null) and `/mcp/{server}` show; null when there is no such server. */
 export function scopesOf(config: Config): (server: string | null) => { upstreams: string[]; prefixed: boolean } | null {
   const all = Object.keys(config.mcpServers);

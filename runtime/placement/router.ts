@@ -88,6 +88,8 @@ const LIMITS = { calls: 200_000, waitingPerActor: 1_024, waitingPerPeer: 4_096, 
 
 /** Longest wait for calls that were sent to where an actor was, before later ones go to where it is, milliseconds. */
 const REDIRECT_MS = 1_000;
+/** How long calls wait for a worker to run again before they are refused, milliseconds: longer than a restart takes. */
+const THREAD_BACK_MS = 5_000;
 /** How long an actor that could not be activated is not tried again, milliseconds. */
 const FAILED_MS = 100;
 /** Beyond this many, a failed actor is simply tried again. */
@@ -126,6 +128,8 @@ export class Router {
   /** Actors that could not be activated just now; their calls get that answer until it is tried again. */
   readonly #failed = new Map<ActorId, TroupeError>();
   readonly #waitingForPeer = new Map<Incarnation, Inflight[]>();
+  /** What waits for a worker to run again. */
+  readonly #threadless = new Set<() => void>();
   /** Actors that moved, with the calls that have not come back yet from where they were. */
   readonly #redirects = new Map<ActorId, { left: Set<Inflight>; done: () => void }>();
   readonly #forwarded: Counter;
@@ -176,6 +180,7 @@ export class Router {
   addThread(index: number, thread: HostThread): void {
     this.#threads.set(index, thread);
     this.#residents.set(index, 0);
+    if (this.#runsActors) for (const goOn of [...this.#threadless]) goOn();
   }
 
   /** No new actors from now on; those that are here stay reachable. */
@@ -535,6 +540,7 @@ export class Router {
     // A node that was asked by a peer was chosen by it.
     const elsewhere = asked ? undefined : await this.#elsewhere(actor, kind);
     if (elsewhere !== undefined) return this.#remember(actor, elsewhere);
+    if (!kind.io && !this.#runsActors && !this.#draining) await this.#threadBack();
     const resolution = await this.#options.directory.resolve(actor, kind.requireState);
     if (resolution.place === "there") return this.#remember(actor, resolution.owner);
     this.#activate(actor, resolution.owner, resolution.state, true);
@@ -571,6 +577,24 @@ export class Router {
       events.emit({ type: "activated", actor, thread });
     }
     this.#send(thread, [HostMessageType.Activate, actor, owner.epoch, state?.version ?? 0, state?.bytes ?? null]);
+  }
+
+  /** Whether a thread for ordinary actors runs now. */
+  get #runsActors(): boolean {
+    return this.#threads.size > (this.#threads.has(IO_THREAD) && !this.#options.actorsOnIoThread ? 1 : 0);
+  }
+
+  /** Resolves when a worker runs again, and at the latest after `THREAD_BACK_MS`: whoever waited is refused then. */
+  #threadBack(): Promise<void> {
+    return new Promise((resolve) => {
+      const goOn = (): void => {
+        cancel();
+        this.#threadless.delete(goOn);
+        resolve();
+      };
+      const cancel = this.#options.clock.after(THREAD_BACK_MS, goOn);
+      this.#threadless.add(goOn);
+    });
   }
 
   #leastBusyThread(actor: ActorId): number {

@@ -8,6 +8,7 @@ import type { DiagnosticEvent } from "../observe/events.ts";
 import { createLogger, type LogFields, type LogLevel } from "../observe/log.ts";
 import { runWorker, type WorkerControl } from "./control.ts";
 import { type KindReport, kindsOf, loadDefinitions } from "./definitions.ts";
+import { importModule } from "./spawn.ts";
 
 /** What a worker is given at each start. */
 export interface WorkerSettings {
@@ -17,6 +18,8 @@ export interface WorkerSettings {
   life: number;
   /** Modules whose exports are the actor definitions, as file URLs. */
   modules: readonly string[];
+  /** Modules that actors will import, as file URLs: imported in the background, so that the first use need not wait. */
+  preload: readonly string[];
   /** What actors find in `ctx.worker.settings`. */
   settings: Readonly<Record<string, unknown>>;
 }
@@ -56,8 +59,15 @@ const COUNTS_MS = 1_000;
 const MAX_EVENTS = 1_024;
 /** Ids that one life of a worker may use. */
 const CALL_IDS_PER_LIFE = 2 ** 32;
+/** Until the background imports begin, milliseconds: what the node starts with comes first. */
+const PRELOAD_MS = 50;
 /** Longest time running turns get when the worker stops, milliseconds. */
 const STOP_MS = 4_000;
+
+/** A session that comes from a dead node must not wait for an import. What fails is reported by whoever needs it. */
+async function importAll(urls: readonly string[]): Promise<void> {
+  for (const url of urls) await importModule(new URL(url)).catch(() => {});
+}
 
 await runWorker<WorkerIo>(({ thread, clock, data, io, lease }): WorkerThread => {
   let host: Host | undefined;
@@ -85,7 +95,7 @@ await runWorker<WorkerIo>(({ thread, clock, data, io, lease }): WorkerThread => 
     release: (pid) => void io.unprotect(pid).catch(() => {}),
   };
   return {
-    async init({ nodeId, incarnation, life, modules, settings }) {
+    async init({ nodeId, incarnation, life, modules, preload, settings }) {
       const definitions = await loadDefinitions(modules);
       await io.kinds(kindsOf(definitions));
       const services: WorkerServices = {
@@ -119,6 +129,7 @@ await runWorker<WorkerIo>(({ thread, clock, data, io, lease }): WorkerThread => 
         counts = {};
         void io.counts(handed).catch(() => {});
       }, COUNTS_MS).unref();
+      setTimeout(() => void importAll(preload), PRELOAD_MS).unref();
     },
     park() {},
     resume() {},

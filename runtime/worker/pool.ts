@@ -14,8 +14,8 @@
  * declare itself dead and exit. No exit of that worker is reported afterwards, and nothing takes its place.
  *
  * ## Bounds
- * Silent for 5 s: reported; for 15 s: ended. Restarts back off from 100 ms, and after 5 exits within a minute the
- * circuit opens: one try a minute, and the reason said. Stopping waits a bounded time, then terminates.
+ * Silent for 5 s: reported; for 15 s: ended. The first exit restarts at once, further ones back off from
+ * 100 ms, and after 5 exits within a minute the circuit opens: one try a minute, and the reason said. Stopping waits a bounded time, then terminates.
  */
 import { MessageChannel, type MessagePort, type ResourceLimits, type Worker } from "node:worker_threads";
 import { createThreadChannel, ThreadPort } from "../../transports/worker/port.ts";

@@ -1,11 +1,11 @@
 /**
- * When a worker that ended is started again: after a delay that doubles with each recent exit, and not at once any
- * more when it keeps ending (the circuit is open). An open circuit tries again once per window, so a fault that goes
- * away by itself needs no operator.
+ * When a worker that ended is started again: at once, since clients wait for it; after another exit soon after, with a
+ * delay that doubles with each; and not any more when it keeps ending (the circuit is open). An open circuit tries again
+ * once per window, so a fault that goes away by itself needs no operator.
  */
 
 export interface RestartLimits {
-  /** First delay, milliseconds. Default 100. */
+  /** Delay after the second exit within `windowMs`, milliseconds. Default 100. */
   firstMs: number;
   /** Longest delay while the circuit is closed. Default 5,000. */
   longestMs: number;
@@ -30,6 +30,7 @@ export class RestartPolicy {
     const { firstMs, longestMs, exits, windowMs } = this.#limits;
     this.#exits = [...this.#exits.filter((at) => nowMs - at < windowMs), nowMs].slice(-exits);
     if (this.#exits.length >= exits) return { delayMs: windowMs, open: true };
-    return { delayMs: Math.min(longestMs, firstMs * 2 ** (this.#exits.length - 1)), open: false };
+    if (this.#exits.length === 1) return { delayMs: 0, open: false };
+    return { delayMs: Math.min(longestMs, firstMs * 2 ** (this.#exits.length - 2)), open: false };
   }
 }

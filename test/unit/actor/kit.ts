@@ -256,7 +256,15 @@ export class TestNode {
 
   /** The thread ends and another takes its place. */
   restartThread(): void {
+    this.endThread();
+    this.startThread();
+  }
+
+  endThread(): void {
     this.router.threadDied(0);
+  }
+
+  startThread(): void {
     this.host = this.#makeHost();
     this.router.addThread(0, { send: (message) => this.host.deliver(message) });
   }

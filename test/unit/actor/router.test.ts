@@ -191,6 +191,22 @@ describe("routing between nodes", () => {
     assert.notEqual(a.directory.rows.get("counter/x")?.owner?.epoch, before);
   });
 
+  it("lets calls wait while no worker of the owner runs, in the order they came", async () => {
+    const { a, b } = three();
+    await a.actor(Counter, "x").add(5);
+    a.endThread();
+    const answers = [1, 10, 100].map((by) => b.actor(Counter, "x").add(by));
+    // A call behind them to somebody else has its way through the same link.
+    await b.actor(Local, "here@b").where();
+    let settled = 0;
+    for (const answer of answers) void answer.finally(() => settled++);
+    for (let turn = 0; turn < 20; turn++) await new Promise(setImmediate);
+    assert.equal(settled, 0);
+    a.startThread();
+    assert.deepEqual(await Promise.all(answers), [6, 16, 116]);
+    assert.equal(await b.actor(Counter, "x").where(), "a");
+  });
+
   it("does not trust its own old route when a peer says that the actor is here", async () => {
     const { a, b, c } = three();
     await c.actor(Counter, "x").add(1);
