@@ -374,7 +374,11 @@ class Node implements RunningNode {
   /** The store came back empty or replaced: this node writes back what it owns. */
   async #reassert(coordinator: Coordinator, incarnation: Incarnation): Promise<void> {
     const workers = Array.from({ length: this.#pool?.size ?? 0 }, (_, index) => this.#pool?.control(index)?.held());
-    const held = [...(this.#host?.held() ?? []), ...(await Promise.all(workers)).flatMap((records) => records ?? [])];
+    const held = [
+      ...(this.#host?.held() ?? []),
+      ...(await Promise.all(workers)).flatMap((records) => records ?? []),
+      ...(this.#router?.held() ?? []),
+    ];
     const { lost } = await coordinator.directory.reassert(incarnation, held);
     for (const actor of lost) this.#router?.lost(actor);
     this.#log.warn("wrote back what this node owns after the store was reset", {

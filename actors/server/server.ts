@@ -36,7 +36,9 @@ export const ServerActor = defineActor({
     if (config !== undefined) ctx.instance.replica = new Replica(config, ctx.epoch, ctx.worker);
   },
   async onDeactivate(ctx, reason) {
-    await ctx.instance.replica?.close(reason === "passivate" || reason === "failed" ? "ended" : reason);
+    await ctx.instance.replica?.close(
+      reason === "passivate" || reason === "failed" || reason === "moved" ? "ended" : reason,
+    );
   },
   methods: {
     /** What the upstream offers. Rejects with `unavailable` when it cannot be started. */

@@ -94,6 +94,7 @@ function live(ctx: Context, principal: Principal): LiveSession {
 
 /** Losing ownership closes upstreams silently; everything else ends what they did for this session. */
 function closeReason(reason: DeactivateReason): AbortReason | "idle" | "ended" {
+  if (reason === "moved") return "drain";
   return reason === "passivate" || reason === "failed" ? "idle" : reason;
 }
 

@@ -6,6 +6,12 @@
  * ended) → `stopped` (onDeactivate ran). Calls that had not begun when it stopped go back to the router, which finds
  * out where the actor lives now; nothing that was accepted is lost by passivation.
  *
+ * ## Going on elsewhere
+ * `leave` prepares a migration (placement/migration.ts): `leaving` (running turns end; of new calls only those of the
+ * control lane and those that a running turn waits for begin, the rest waits in the mailbox within its bounds) → `frozen`
+ * (nothing begins, streams are ended, onMigrate and onDeactivate run) → `stopped`, and what a successor needs is handed to
+ * the router. Until onMigrate has answered it can stay after all: when its turns do not end in time, or onMigrate throws.
+ *
  * ## Turns
  * The mode decides which turns overlap (define.ts). Streams run beside turns and do not count: a consumer that stays for
  * hours must not block the actor. A call whose chain passes through a serial actor that is busy with it can never be
@@ -16,13 +22,14 @@
  * checks (incarnation, epoch) and version: `fenced` or `conflict` means that somebody else owns the actor, and this
  * activation stops without touching anything outside (losing ownership is not a cancel).
  */
-import { decodeEnvelope, encodeEnvelope } from "./codec.ts";
+import { decodeEnvelope, decodeHandover, encodeEnvelope, encodeHandover } from "./codec.ts";
 import type {
   ActorContext,
   AnyActorDefinition,
   DeactivateReason,
   MethodShape,
   Ref,
+  StartContext,
   TimerTime,
   WorkerServices,
 } from "./define.ts";
@@ -30,7 +37,7 @@ import { type AbortReason, encodeError, TroupeError } from "./errors.ts";
 import type { HeldState, Host, RunnableDefinition } from "./host.ts";
 import { type ActorId, type Epoch, keyOf } from "./ids.ts";
 import { MAILBOX_BYTES, MAILBOX_MESSAGES, Mailbox } from "./mailbox.ts";
-import { type CallMessage, Delivery, MessageType } from "./message.ts";
+import { type CallMessage, Delivery, Lane, MessageType } from "./message.ts";
 import { ownTurn } from "./own_turns.ts";
 import { makeRef } from "./ref.ts";
 import { Repeats } from "./repeats.ts";
@@ -42,20 +49,24 @@ import { abortError, Turn } from "./turn.ts";
 const TURNS_PER_SLICE = 32;
 /** Longest time a cancelled turn's caller waits for the handler, milliseconds. */
 const CANCEL_GRACE_MS = 1_000;
-/** Longest time for onDeactivate, and for running turns of a stopping activation, milliseconds. */
+/** Longest time for onDeactivate, for onMigrate, and for running turns of a stopping activation, milliseconds. */
 const DEACTIVATE_MS = 2_000;
+/** Unused for so long, an activation with nothing in memory is passivated where others are moved, milliseconds. */
+const RELEASED_AFTER_MS = 60_000;
 /** A turn that takes this long is reported, milliseconds. */
 const SLOW_TURN_MS = 1_000;
 const MAX_STREAMS = 65_536;
 
-export class Activation implements ActorContext<unknown, unknown> {
+export class Activation implements StartContext<unknown, unknown> {
   readonly id: ActorId;
   readonly epoch: Epoch;
   readonly host: Host;
   readonly definition: RunnableDefinition;
   state: unknown;
   instance: unknown;
-  status: "activating" | "active" | "stopping" | "stopped" = "activating";
+  status: "activating" | "active" | "leaving" | "frozen" | "stopping" | "stopped" = "activating";
+  /** What the former activation's onMigrate returned, until onActivate has run. */
+  migrated: unknown;
   /** On the host's clock. */
   lastUsed: number;
   /** `lastUsed` as the host saw it when it last looked for room. */
@@ -72,6 +83,10 @@ export class Activation implements ActorContext<unknown, unknown> {
   #controller: AbortController | undefined;
   #timers: Timers | undefined;
   #pumping = false;
+  /** What goes on outside of turns. */
+  #work = 0;
+  /** onDeactivate was called. */
+  #deactivating = false;
   #onQuiet: (() => void) | undefined;
 
   constructor(host: Host, definition: RunnableDefinition, id: ActorId, epoch: Epoch) {
@@ -126,18 +141,27 @@ export class Activation implements ActorContext<unknown, unknown> {
     return this.#timers;
   }
 
+  waitUntil(work: PromiseLike<unknown>): void {
+    this.#work++;
+    const over = (): void => {
+      this.#work--;
+      this.#checkQuiet();
+    };
+    work.then(over, over);
+  }
+
   get queued(): number {
     return this.#mailbox?.size ?? 0;
   }
 
   get busy(): boolean {
-    return this.#runningCount > 0 || this.queued > 0 || (this.#streams?.size ?? 0) > 0;
+    return this.#runningCount > 0 || this.#work > 0 || this.queued > 0 || (this.#streams?.size ?? 0) > 0;
   }
 
-  /** Reads the stored state, runs onActivate, then lets turns start. Never rejects. */
-  async activate(version: number, bytes: Uint8Array | null): Promise<void> {
+  /** Reads what is stored, or what a former activation `handed` over, runs onActivate, then lets turns start. Never rejects. */
+  async activate(version: number, bytes: Uint8Array | null, handed: boolean): Promise<void> {
     try {
-      this.#restore(version, bytes);
+      this.#restore(version, bytes, handed);
       this.instance = this.definition.instance?.();
       const started = this.definition.onActivate?.(this);
       if (started !== undefined) await started;
@@ -152,18 +176,20 @@ export class Activation implements ActorContext<unknown, unknown> {
       return;
     }
     if (this.status !== "activating") return;
+    this.migrated = undefined;
     this.status = "active";
     this.pump();
   }
 
-  #restore(version: number, bytes: Uint8Array | null): void {
+  #restore(version: number, bytes: Uint8Array | null, handed: boolean): void {
     const { state: definition } = this.definition;
     this.#version = version;
     if (bytes === null) {
       this.state = definition?.initial(this.key);
       return;
     }
-    const envelope = decodeEnvelope(bytes);
+    const envelope = handed ? decodeHandover(bytes) : decodeEnvelope(bytes);
+    if ("migrated" in envelope) this.migrated = envelope.migrated;
     if (envelope.results.length > 0) this.#repeats = new Repeats(envelope.results);
     this.state = currentState(definition, envelope);
   }
@@ -181,6 +207,11 @@ export class Activation implements ActorContext<unknown, unknown> {
     if (message[13] !== Delivery.AtMostOnce && this.#repeated(turn, message)) return;
     turn.readOnly = shape?.readOnly ?? false;
     if (this.#mailbox === undefined && this.status === "active" && !this.#pumping && this.#admits(turn)) {
+      host.turns.set(message, turn);
+      if (deadline !== Number.POSITIVE_INFINITY) host.wheel.add(turn);
+      return this.#run(turn);
+    }
+    if (this.status === "leaving" && this.#helpsToEnd(message) && this.#admits(turn)) {
       host.turns.set(message, turn);
       if (deadline !== Number.POSITIVE_INFINITY) host.wheel.add(turn);
       return this.#run(turn);
@@ -336,11 +367,7 @@ export class Activation implements ActorContext<unknown, unknown> {
     this.status = "stopping";
     this.#timers?.clear();
     const abort: AbortReason = reason === "fenced" ? "fenced" : "drain";
-    for (const turn of [...(this.#streams ?? [])]) {
-      turn.abort(abort);
-      const moved = new TroupeError("unavailable", `${this.id} stopped (${reason})`, { started: "yes" });
-      this.#endStream(turn, reason === "ended" ? null : moved);
-    }
+    this.#endStreams(abort, reason);
     if (abort === "fenced") for (const turn of this.#runningTurns()) turn.abort("fenced");
     const finish = (): void => {
       this.#onQuiet = undefined;
@@ -352,20 +379,130 @@ export class Activation implements ActorContext<unknown, unknown> {
     else this.#onQuiet = finish;
   }
 
-  async #finish(reason: DeactivateReason): Promise<void> {
-    const { onDeactivate } = this.definition;
-    if (onDeactivate !== undefined) {
-      let giveUp = (): void => {};
-      const limit = new Promise<void>((resolve) => {
-        giveUp = this.host.clock.after(DEACTIVATE_MS, resolve);
+  #endStreams(abort: AbortReason, reason: DeactivateReason): void {
+    for (const turn of [...(this.#streams ?? [])]) {
+      turn.abort(abort);
+      const moved = new TroupeError("unavailable", `${this.id} stopped (${reason})`, { started: "yes" });
+      this.#endStream(turn, reason === "ended" ? null : moved);
+    }
+  }
+
+  /** Nothing runs any more, where something waits for that. */
+  #checkQuiet(): void {
+    if (this.#runningCount === 0 && (this.#work === 0 || this.status === "stopping")) this.#onQuiet?.();
+  }
+
+  /**
+   * Gets ready to go on elsewhere. The host is told what is handed over, or that this activation goes on, and why.
+   * `release`: it may simply stop where it is idle and has nothing in memory that would be missed. Never rejects.
+   */
+  async leave(budgetMs: number, release: boolean): Promise<void> {
+    if (this.status !== "active") return this.host.stays(this, `it is ${this.status}`);
+    const idle = release && !this.busy && this.host.clock.now() - this.lastUsed >= RELEASED_AFTER_MS;
+    this.status = "leaving";
+    const quiet = await this.#freeze(budgetMs);
+    if (this.#over) return;
+    if (!quiet) return this.#stay(`its turns did not end within ${budgetMs} ms`);
+    this.#endStreams("drain", "moved");
+    let migrated: unknown;
+    try {
+      await this.#committed();
+      const { onMigrate } = this.definition;
+      if (onMigrate !== undefined) migrated = await this.#within(onMigrate.call(this.definition, this), "onMigrate");
+    } catch (error) {
+      if (!this.#over) this.#stay(messageOf(error));
+      return;
+    }
+    if (this.#over) return;
+    if (idle && migrated === undefined && !this.#remembers()) return this.stop("drain");
+    await this.#deactivate("moved");
+    await this.#committed();
+    if (this.#over) return;
+    let bytes: Uint8Array;
+    try {
+      const results = this.#repeats?.handed(this.host.clock.wallNow()) ?? [];
+      bytes = encodeHandover({ schema: this.#schema, state: this.state, results, migrated });
+    } catch (error) {
+      this.host.services.log.warn("what an actor has in memory cannot be moved", { actor: this.id, error });
+      return this.stop("drain");
+    }
+    this.status = "stopped";
+    this.#timers?.clear();
+    this.#controller?.abort(abortError("drain", this.id));
+    this.host.left(this, this.#version, bytes, this.#giveBack());
+  }
+
+  /** True: nothing runs any more, and nothing begins from this moment on. False: `budgetMs` have passed. */
+  #freeze(budgetMs: number): Promise<boolean> {
+    return new Promise((resolve) => {
+      const quiet = (): void => {
+        cancel();
+        this.#onQuiet = undefined;
+        this.status = "frozen";
+        resolve(true);
+      };
+      const cancel = this.host.clock.after(budgetMs, () => {
+        if (this.#onQuiet === quiet) this.#onQuiet = undefined;
+        resolve(false);
       });
-      try {
-        await Promise.race([onDeactivate.call(this.definition, this, reason), limit]);
-      } catch (error) {
-        this.host.services.log.warn("an actor's onDeactivate failed", { actor: this.id, error });
-      }
+      this.#onQuiet = quiet;
+      this.#checkQuiet();
+    });
+  }
+
+  /** It goes on here. */
+  #stay(why: string): void {
+    this.status = "active";
+    this.host.stays(this, why);
+    this.pump();
+  }
+
+  /** Whether something else ended it while it was leaving. */
+  get #over(): boolean {
+    return this.status !== "leaving" && this.status !== "frozen";
+  }
+
+  /** While it is leaving: whether a new call may be what the running ones wait for. */
+  #helpsToEnd(message: CallMessage): boolean {
+    return message[9] === Lane.Control || message[11].includes(this.id);
+  }
+
+  /** Whether a repeat could ask for an answer that is not stored. */
+  #remembers(): boolean {
+    return this.#repeats?.handed(this.host.clock.wallNow()).some(([, , , durable]) => !durable) ?? false;
+  }
+
+  /** No write is under way. */
+  async #committed(): Promise<void> {
+    while (this.#commit !== undefined) await this.#commit.running.catch(() => {});
+  }
+
+  /** `work`, or a rejection when it takes too long. */
+  async #within<T>(work: T | Promise<T>, what: string): Promise<T> {
+    let giveUp = (): void => {};
+    const limit = new Promise<never>((_, reject) => {
+      giveUp = this.host.clock.after(DEACTIVATE_MS, () => reject(new Error(`${what} took over ${DEACTIVATE_MS} ms`)));
+    });
+    try {
+      return await Promise.race([work, limit]);
+    } finally {
       giveUp();
     }
+  }
+
+  async #deactivate(reason: DeactivateReason): Promise<void> {
+    const { onDeactivate } = this.definition;
+    if (onDeactivate === undefined || this.#deactivating) return;
+    this.#deactivating = true;
+    try {
+      await this.#within(onDeactivate.call(this.definition, this, reason), "onDeactivate");
+    } catch (error) {
+      this.host.services.log.warn("an actor's onDeactivate failed", { actor: this.id, error });
+    }
+  }
+
+  async #finish(reason: DeactivateReason): Promise<void> {
+    await this.#deactivate(reason);
     this.status = "stopped";
     this.#controller?.abort(abortError(reason === "fenced" ? "fenced" : "drain", this.id));
     // A handler that never came back: its caller is told what is known.
@@ -374,18 +511,22 @@ export class Activation implements ActorContext<unknown, unknown> {
       const lost = new TroupeError(code, `${this.id} stopped before the call finished (${reason})`, { started: "yes" });
       if (turn.status === "running") this.#answer(turn, lost, undefined);
     }
+    this.host.deactivated(this, reason, this.#giveBack());
+  }
+
+  /** Calls that have not begun, in order, repeats that wait for them included. */
+  #giveBack(): CallMessage[] {
     const waiting: CallMessage[] = [];
     const now = this.host.clock.now();
-    for (const turn of this.#takeQueued()) {
-      if (turn.message[6] === TIMER_TURN) {
-        this.#answer(turn, notStarted(this.id, "drain"), undefined);
-        continue;
-      }
+    const giveBack = (turn: Turn): void => {
+      if (turn.message[6] === TIMER_TURN) return this.#answer(turn, notStarted(this.id, "drain"), undefined);
       this.#forget(turn);
       if (turn.deadline !== Number.POSITIVE_INFINITY) turn.message[8] = Math.max(1, turn.deadline - now);
       waiting.push(turn.message);
-    }
-    this.host.deactivated(this, reason, waiting);
+      for (const repeat of turn.takeAttached()) giveBack(repeat);
+    };
+    for (const turn of this.#takeQueued()) giveBack(turn);
+    return waiting;
   }
 
   #refusal(message: CallMessage, shape: MethodShape | undefined): TroupeError | null {
@@ -510,8 +651,8 @@ export class Activation implements ActorContext<unknown, unknown> {
     else this.#answerRepeats(turn, error, value);
     if (this.status === "active") {
       if (this.queued > 0) this.pump();
-    } else if (this.#runningCount === 0) {
-      this.#onQuiet?.();
+    } else {
+      this.#checkQuiet();
     }
   }
 
@@ -619,10 +760,13 @@ export class Activation implements ActorContext<unknown, unknown> {
     this.host.turns.delete(turn.message);
   }
 
+  get #schema(): number {
+    return this.definition.state?.version ?? 1;
+  }
+
   #encoded(): Uint8Array {
-    const schema = this.definition.state?.version ?? 1;
     return encodeEnvelope({
-      schema,
+      schema: this.#schema,
       state: this.state,
       results: this.#repeats?.stored(this.host.clock.wallNow()) ?? [],
     });

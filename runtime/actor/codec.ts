@@ -31,6 +31,40 @@ export function decodeEnvelope(bytes: Uint8Array): Envelope {
   return { schema, state: interned(state, 0), results };
 }
 
+/** A result that a repeated request is to be told; `durable` ones are stored too. */
+export type HandedResult = [...StoredResult, durable: boolean];
+
+/** What an activation hands to its successor on another node: all that a stored envelope has, and what is in memory only. */
+export interface Handover {
+  schema: number;
+  state: unknown;
+  results: HandedResult[];
+  /** What `onMigrate` returned. */
+  migrated: unknown;
+}
+
+/** Throws when something in it is not plain data. */
+export function encodeHandover({ schema, state, results, migrated }: Handover): Uint8Array {
+  return new Uint8Array(packr.pack([schema, state, results, migrated]));
+}
+
+/** Throws when the bytes are no handover. */
+export function decodeHandover(bytes: Uint8Array): Handover {
+  const unpacked: unknown = packr.unpack(bytes);
+  if (!Array.isArray(unpacked) || typeof unpacked[0] !== "number") throw new TypeError("a handover is not readable");
+  const [schema, state, results, migrated] = unpacked as [number, unknown, HandedResult[], unknown];
+  return { schema, state: interned(state, 0), results, migrated };
+}
+
+/** The part of a handover that a commit would have stored. */
+export function storedPartOf(handover: Uint8Array): Uint8Array {
+  const { schema, state, results } = decodeHandover(handover);
+  const durable = results
+    .filter(([, , , kept]) => kept)
+    .map(([id, wallMs, value]): StoredResult => [id, wallMs, value]);
+  return encodeEnvelope({ schema, state, results: durable });
+}
+
 /** Short texts of resident states, each kept once: many actors hold the same few names and versions. */
 const texts = new Map<string, string>();
 const MAX_TEXTS = 4_096;

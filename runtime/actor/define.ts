@@ -91,6 +91,8 @@ export interface ActivationContext<State> {
   end(): Promise<void>;
   /** Stops this activation when its running turns are done; stored state stays. */
   passivate(): void;
+  /** Work that outlives its turn: until it settles the activation is busy, and is neither passivated nor moved. */
+  waitUntil(work: PromiseLike<unknown>): void;
   /** A typed ref on another actor. */
   actor<D extends AnyActorDefinition>(definition: D, key: string): Ref<D>;
   readonly worker: WorkerServices;
@@ -120,12 +122,18 @@ export interface ActorContext<State, Instance> extends ActivationContext<State> 
   timer(when: TimerTime, run: (ctx: ActorContext<State, Instance>) => unknown): () => void;
 }
 
+/** What `onActivate` is given. */
+export interface StartContext<State, Instance> extends ActorContext<State, Instance> {
+  /** What the former activation's `onMigrate` returned; undefined after anything but a planned migration. */
+  readonly migrated: unknown;
+}
+
 // biome-ignore lint/suspicious/noExplicitAny: the one place where a method of any arguments must be accepted
 type Method<State, Instance> = (ctx: ActorContext<State, Instance>, ...args: any[]) => unknown;
 export type MethodMap<State, Instance> = Record<string, Method<State, Instance>>;
 
 /** Why an activation stops. */
-export type DeactivateReason = AbortReason | "idle" | "ended" | "passivate" | "failed";
+export type DeactivateReason = AbortReason | "idle" | "ended" | "passivate" | "failed" | "moved";
 
 export interface ActorSpec<State, Instance, Methods extends MethodMap<NoInfer<State>, NoInfer<Instance>>> {
   /** `^[a-z][a-z0-9_-]{0,63}$`, unique in a cluster. */
@@ -158,7 +166,14 @@ export interface ActorSpec<State, Instance, Methods extends MethodMap<NoInfer<St
   arguments?: { readonly [Name in keyof Methods & string]?: StandardSchemaV1<unknown, readonly unknown[]> };
   /** Makes what lives as long as the activation and is never stored: connections, caches. `onActivate` fills it in. */
   instance?: () => Instance;
-  onActivate?: (ctx: ActorContext<State, Instance>) => void | Promise<void>;
+  onActivate?: (ctx: StartContext<State, Instance>) => void | Promise<void>;
+  /**
+   * Runs when the actor is to go on at another node, between its last turn and `onDeactivate` (reason `moved`). State and
+   * remembered answers move by themselves; what this returns, plain data, is the successor's `ctx.migrated`: for memory
+   * that is not stored. An error, or 2 s without an answer, keeps the actor here; where this node shuts down it is
+   * passivated then. Not run before a crash: what must not be lost belongs into the state.
+   */
+  onMigrate?: (ctx: ActorContext<State, Instance>) => unknown;
   /** Runs after the last turn. Must not wait for long: 2 s, then the activation is dropped. */
   onDeactivate?: (ctx: ActorContext<State, Instance>, reason: DeactivateReason) => void | Promise<void>;
   /** Bounds of the mailbox. Defaults 1,024 messages, 4 MiB of text and bytes in them. */

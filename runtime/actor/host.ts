@@ -47,6 +47,7 @@ export interface RunnableDefinition {
   readonly arguments?: { readonly [method: string]: StandardSchemaV1 | undefined };
   instance?(): unknown;
   onActivate?(ctx: object): void | Promise<void>;
+  onMigrate?(ctx: object): unknown;
   onDeactivate?(ctx: object, reason: DeactivateReason): void | Promise<void>;
   readonly methods: { readonly [name: string]: { method(ctx: object, ...args: unknown[]): unknown }["method"] };
 }
@@ -171,8 +172,8 @@ export class Host implements Origin {
       case MessageType.Reply:
       case MessageType.Item:
         return this.calls.receive(message);
-      case MessageType.NotHere:
-        // The router deals with these; one that comes here has lost its call.
+      default:
+        // The router deals with the others.
         return;
     }
   }
@@ -213,6 +214,18 @@ export class Host implements Origin {
     for (const message of waiting) this.#uplink(message);
   }
 
+  /** @internal An activation that was to leave goes on here. */
+  stays(activation: Activation, why: string): void {
+    this.#uplink([HostMessageType.Left, activation.id, activation.epoch, 0, null, why]);
+  }
+
+  /** @internal An activation has stopped to go on elsewhere; `waiting` are the calls it had not begun. */
+  left(activation: Activation, version: number, bytes: Uint8Array, waiting: readonly CallMessage[]): void {
+    this.#activations.delete(activation.id);
+    this.#uplink([HostMessageType.Left, activation.id, activation.epoch, version, bytes, ""]);
+    for (const message of waiting) this.#uplink(message);
+  }
+
   /** Stops everything; resolves when all activations are gone. */
   async stopAll(reason: DeactivateReason, timeoutMs: number): Promise<void> {
     for (const activation of [...this.#activations.values()]) activation.stop(reason);
@@ -227,7 +240,7 @@ export class Host implements Origin {
   #deliverHost(message: HostMessage): void {
     switch (message[0]) {
       case HostMessageType.Activate: {
-        const [, id, epoch, version, bytes] = message;
+        const [, id, epoch, version, bytes, handed] = message;
         const definition = this.#definitions.get(kindOf(id));
         if (definition === undefined) {
           const unknown = new TroupeError("unknown_kind", `no actor kind "${kindOf(id)}" on this thread`, {
@@ -238,7 +251,7 @@ export class Host implements Origin {
         }
         const activation = new Activation(this, definition, id, epoch);
         this.#activations.set(id, activation);
-        void activation.activate(version, bytes);
+        void activation.activate(version, bytes, handed === true);
         this.#makeRoom();
         if ((definition.idleMs ?? 0) > 0) this.#sweepIdle();
         return;
@@ -252,7 +265,15 @@ export class Host implements Origin {
       case HostMessageType.Rename:
         this.incarnation = message[1];
         return;
+      case HostMessageType.Leave: {
+        const [, id, epoch, budgetMs, release] = message;
+        const activation = this.#activations.get(id);
+        // Where it stopped meanwhile, the router hears of that anyway.
+        if (activation?.epoch === epoch) void activation.leave(budgetMs, release);
+        return;
+      }
       case HostMessageType.Deactivated:
+      case HostMessageType.Left:
         return;
     }
   }

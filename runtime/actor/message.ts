@@ -23,6 +23,9 @@ export const MessageType = {
   Cancel: 4,
   NotHere: 5,
   Load: 6,
+  Offer: 7,
+  Offered: 8,
+  Settled: 9,
 } as const;
 
 /** Priority classes of a mailbox, strict: control before normal before background. */
@@ -101,12 +104,51 @@ export type CancelMessage = [
   reason: AbortReason,
 ];
 
-/** The receiver of a call does not run that activation; the origin must resolve the actor again. */
+/**
+ * The receiver of a call does not run that activation; the origin must resolve the actor again. Where the receiver handed
+ * the actor over itself, it names the new owner.
+ */
 export type NotHereMessage = [
   type: typeof MessageType.NotHere,
   callId: number,
   originIncarnation: Incarnation,
   originThread: number,
+  actor: ActorId,
+  epoch: Epoch | "",
+  movedTo?: Incarnation,
+  newEpoch?: Epoch,
+];
+
+// Migration (placement/migration.ts). `moveId` and `owner` name one try to hand an actor over.
+
+/** The owner of an actor would hand it to the receiver: `bytes` is what its activation hands over, see codec.ts. */
+export type OfferMessage = [
+  type: typeof MessageType.Offer,
+  moveId: number,
+  owner: Incarnation,
+  zero: 0,
+  actor: ActorId,
+  epoch: Epoch,
+  version: number,
+  bytes: Uint8Array,
+];
+
+/** The receiver of an offer keeps it, or does not want it. */
+export type OfferedMessage = [
+  type: typeof MessageType.Offered,
+  moveId: number,
+  owner: Incarnation,
+  zero: 0,
+  actor: ActorId,
+  accepted: boolean,
+];
+
+/** What became of an offer that was kept: the receiver owns the actor, under `epoch`; or nothing (`""`). */
+export type SettledMessage = [
+  type: typeof MessageType.Settled,
+  moveId: number,
+  owner: Incarnation,
+  zero: 0,
   actor: ActorId,
   epoch: Epoch | "",
 ];
@@ -127,7 +169,10 @@ export type Message =
   | CreditMessage
   | CancelMessage
   | NotHereMessage
-  | LoadMessage;
+  | LoadMessage
+  | OfferMessage
+  | OfferedMessage
+  | SettledMessage;
 
 /** Whether a message goes towards the actor; the others go back to the origin of the call. */
 export function isTowardsActor(message: Message): message is CallMessage | CreditMessage | CancelMessage {
@@ -141,15 +186,21 @@ export const HostMessageType = {
   Deactivated: 33,
   Drop: 34,
   Rename: 35,
+  Leave: 36,
+  Left: 37,
 } as const;
 
-/** Router to host: this actor is yours. `bytes` is its stored state, `version` that state's version (0: none). */
+/**
+ * Router to host: this actor is yours. `bytes` is its stored state, `version` that state's version (0: none).
+ * `handed`: `bytes` is what its former activation handed over instead.
+ */
 export type ActivateMessage = [
   type: typeof HostMessageType.Activate,
   actor: ActorId,
   epoch: Epoch,
   version: number,
   bytes: Uint8Array | null,
+  handed?: boolean,
 ];
 
 /** Host to router: the activation is over, `error` says why it never began. Calls that it had not begun follow. */
@@ -167,7 +218,35 @@ export type DropMessage = [type: typeof HostMessageType.Drop, actor: ActorId | "
 /** Router to host: the node joined again under this name. */
 export type RenameMessage = [type: typeof HostMessageType.Rename, incarnation: Incarnation];
 
-export type HostMessage = ActivateMessage | DeactivatedMessage | DropMessage | RenameMessage;
+/**
+ * Router to host: make this activation ready to go on elsewhere, its running turns within `budgetMs`. `release`: one that
+ * has nothing in memory worth moving may simply stop.
+ */
+export type LeaveMessage = [
+  type: typeof HostMessageType.Leave,
+  actor: ActorId,
+  epoch: Epoch,
+  budgetMs: number,
+  release: boolean,
+];
+
+/** Host to router: the activation is over, and `bytes` is what it hands over; or it goes on (`null`), and `why`. */
+export type LeftMessage = [
+  type: typeof HostMessageType.Left,
+  actor: ActorId,
+  epoch: Epoch,
+  version: number,
+  bytes: Uint8Array | null,
+  why: string,
+];
+
+export type HostMessage =
+  | ActivateMessage
+  | DeactivatedMessage
+  | DropMessage
+  | RenameMessage
+  | LeaveMessage
+  | LeftMessage;
 
 /** Whether a message is between router and host. */
 export function isHostMessage(message: Message | HostMessage): message is HostMessage {

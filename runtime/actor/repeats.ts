@@ -3,11 +3,12 @@
  *
  * A repeat that comes while the first still runs is attached to it; one that comes later gets the first answer. Only
  * successes are remembered: a request that failed had its say, and may be tried again. `durable` results are stored in
- * the same commit as the state they made, so they are there when another activation takes over.
+ * the same commit as the state they made, so they are there when another activation takes over. A planned migration hands
+ * all of them over.
  *
  * Bounds: `MAX_RESULTS` results, `KEEP_MS` long, whichever comes first; a repeat after that counts as new.
  */
-import type { StoredResult } from "./codec.ts";
+import type { HandedResult, StoredResult } from "./codec.ts";
 import type { Turn } from "./turn.ts";
 
 const MAX_RESULTS = 1_024;
@@ -23,8 +24,8 @@ export class Repeats {
   readonly #known = new Map<string, Known>();
   readonly #ids = new WeakMap<Turn, string>();
 
-  constructor(stored: readonly StoredResult[]) {
-    for (const [id, wallMs, value] of stored) this.#known.set(id, { value, wallMs, durable: true });
+  constructor(stored: readonly (StoredResult | HandedResult)[]) {
+    for (const [id, wallMs, value, durable = true] of stored) this.#known.set(id, { value, wallMs, durable });
   }
 
   get(requestId: string, wallNow: number): Known | undefined {
@@ -66,6 +67,16 @@ export class Repeats {
     else if (known !== undefined && "first" in known) {
       this.#known.set(id, known.pending ?? { value, wallMs, durable: false });
     }
+  }
+
+  /** What a successor is to know: every result that is young enough. No request is running any more. */
+  handed(wallNow: number): HandedResult[] {
+    const results: HandedResult[] = [];
+    for (const [id, known] of this.#known) {
+      if ("first" in known || wallNow - known.wallMs >= KEEP_MS) continue;
+      results.push([id, known.wallMs, known.value, known.durable]);
+    }
+    return results;
   }
 
   /** What a commit stores: durable results that are young enough. */

@@ -28,7 +28,10 @@ interface StateDefinition {
 }
 
 /** Stored state in today's shape. Throws when it cannot be brought there. */
-export function currentState(definition: StateDefinition | undefined, stored: Envelope): unknown {
+export function currentState(
+  definition: StateDefinition | undefined,
+  stored: Pick<Envelope, "schema" | "state">,
+): unknown {
   const version = definition?.version ?? 1;
   let { state } = stored;
   if (stored.schema > version) {

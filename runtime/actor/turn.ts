@@ -115,6 +115,9 @@ export class Turn extends Deadline implements ParentTurn, ActorContext<unknown, 
   passivate(): void {
     this.activation.stop("passivate");
   }
+  waitUntil(work: PromiseLike<unknown>): void {
+    this.activation.waitUntil(work);
+  }
   actor<D extends AnyActorDefinition>(definition: D, key: string): Ref<D> {
     return makeRef(this.activation.host.calls, definition, key, this);
   }

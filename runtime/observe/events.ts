@@ -6,11 +6,13 @@
 export type DiagnosticEvent =
   /** This node became the owner of an actor. */
   | { type: "claimed"; actor: string; epoch: string }
-  /** An activation began on a thread. */
-  | { type: "activated"; actor: string; thread: number }
+  /** An activation began on a thread; `handed`: with what its former activation handed over. */
+  | { type: "activated"; actor: string; thread: number; handed: boolean }
   | { type: "deactivated"; actor: string; reason: string }
   /** A route to an actor was found out of date. */
-  | { type: "moved"; actor: string; from: string }
+  | { type: "rerouted"; actor: string; from: string }
+  /** This node handed an actor that it owned under the epoch `from` to the node `to`. */
+  | { type: "moved"; actor: string; from: string; to: string; epoch: string }
   /** An activation lost its actor to another owner. */
   | { type: "fenced"; actor: string }
   /** A call was refused at a bound. */

@@ -7,7 +7,7 @@
  * - *My own record without an activation* (its worker died, or the answer to a claim was lost) is taken over from
  *   myself: a new epoch, so that nothing the lost activation may have left on its way is believed.
  * - *Unknown outcomes are replayed* with the same operation id, so that a claim which did succeed is answered as
- *   claimed; after `TRIES` the call fails with `unavailable`, not started.
+ *   claimed; after `TRIES` the call fails with `unavailable`, not started. A transfer is replayed until its outcome is known.
  *
  * At most `MAX_CLAIMS` claims are on their way at once; a reconnect storm waits in line, up to `MAX_WAITING`.
  */
@@ -104,6 +104,22 @@ export class DirectoryClient {
   end(actor: ActorId, owner: Owner): Promise<FencedResult> {
     const operation = this.#operation();
     return this.#replayed(() => this.#directory.end({ actor, owner, operation, tombstoneMs: TOMBSTONE_MS }));
+  }
+
+  /**
+   * Hands an actor to `to`. Asks until the outcome is known, because neither of the two may act before it is; `fenced` also
+   * when this node lost its life meanwhile.
+   */
+  async transfer(actor: ActorId, from: Owner, to: Incarnation): ReturnType<Directory["transfer"]> {
+    const operation = this.#operation();
+    while (from.incarnation === this.#incarnation) {
+      try {
+        return await this.#replayed(() => this.#directory.transfer({ actor, from, to, operation }));
+      } catch (error) {
+        if (!TroupeError.is(error)) throw error;
+      }
+    }
+    return { outcome: "fenced" };
   }
 
   /** Gives an actor up. A failure is left alone: the next claim by this node takes it over from itself. */

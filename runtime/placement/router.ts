@@ -3,9 +3,10 @@
  * thread.
  *
  * ## Where a call goes
- * Local table → route cache → directory. While an actor is being looked up (or given up, or moved) its calls wait in
- * order behind that. A receiver that does not run the actor answers `NotHere`; the origin then forgets the route and
- * looks it up again, with the same call: a call is resent only when it provably did not begin.
+ * Local table → route cache → directory. While an actor is being looked up (or given up, or moved, see migration.ts) its
+ * calls wait in order behind that. A receiver that does not run the actor answers `NotHere`; the origin then forgets the
+ * route and looks it up again, or goes where the receiver says that it handed the actor over to, with the same call: a call
+ * is resent only when it provably did not begin.
  *
  * ## What it guarantees
  * - Every call that enters leaves: by its answer, or by an error made here when the thread or node that had it is gone
@@ -18,6 +19,7 @@
  * It never looks into arguments or results.
  */
 import type { Clock } from "../actor/clock.ts";
+import { storedPartOf } from "../actor/codec.ts";
 import type { DeactivateReason, PlacementPolicy } from "../actor/define.ts";
 import { type AbortReason, decodeError, encodeError, TroupeError } from "../actor/errors.ts";
 import { type ActorId, type Epoch, type Incarnation, keyOf, kindOf, type NodeId } from "../actor/ids.ts";
@@ -31,17 +33,19 @@ import {
   IO_THREAD,
   type ItemMessage,
   isHostMessage,
+  type LeftMessage,
   type Message,
   MessageType,
   type NotHereMessage,
   type ReplyMessage,
 } from "../actor/message.ts";
 import { OriginTable } from "../actor/origin_table.ts";
-import type { Owner, StoredState } from "../coordinator/contract.ts";
+import type { HeldRecord, Owner, StoredState } from "../coordinator/contract.ts";
 import type { DiagnosticEvents } from "../observe/events.ts";
 import type { Logger } from "../observe/log.ts";
 import type { Counter, Metrics } from "../observe/metrics.ts";
 import type { DirectoryClient } from "./directory.ts";
+import { Migration, type MoveOptions, type MoveOutcome } from "./migration.ts";
 import type { Peers } from "./peers.ts";
 
 /** What the router knows of a kind. */
@@ -136,6 +140,7 @@ export class Router {
   readonly #resent: Counter;
   readonly #lost: Counter;
   readonly #dropped: Counter;
+  readonly #migration: Migration;
   #draining = false;
 
   constructor(options: RouterOptions) {
@@ -150,6 +155,8 @@ export class Router {
       "Calls failed because the thread or node that had them went away",
     );
     this.#dropped = metrics.counter("troupe_answers_dropped_total", "Answers whose caller was gone");
+    const { clock, directory, peers, events } = options;
+    this.#migration = new Migration({ clock, directory, peers, events, metrics, hooks: this.#migrationHooks() });
     metrics.gauge("troupe_calls_in_flight", "Calls on record", () => this.#calls.size);
     metrics.gauge("troupe_actors", "Actors owned by this node", () => this.#local.size);
     metrics.gauge("troupe_routes", "Cached routes to actors on other nodes", () => this.#routes.size);
@@ -192,6 +199,7 @@ export class Router {
   fromThread(thread: number, message: Message | HostMessage): void {
     if (isHostMessage(message)) {
       if (message[0] === HostMessageType.Deactivated) this.#deactivated(thread, message);
+      else if (message[0] === HostMessageType.Left) this.#left(thread, message);
       return;
     }
     switch (message[0]) {
@@ -205,8 +213,7 @@ export class Router {
       case MessageType.Cancel:
       case MessageType.Credit:
         return this.#follow(message);
-      case MessageType.NotHere:
-      case MessageType.Load:
+      default:
         return;
     }
   }
@@ -239,7 +246,29 @@ export class Router {
       case MessageType.Load:
         if (Number.isFinite(message[4])) this.#options.onLoad(peer, message[4]);
         return;
+      default:
+        return this.#migration.fromPeer(peer, message);
     }
+  }
+
+  /** Moves an actor that lives here to another node. Never rejects. */
+  async move(actor: ActorId, options: MoveOptions): Promise<MoveOutcome> {
+    const local = this.#local.get(actor);
+    if (local === undefined) return "gone";
+    if (!local.listed) return "stayed";
+    const { thread, owner } = local;
+    return this.#migration.move(actor, owner.epoch, options, () =>
+      this.#send(thread, [HostMessageType.Leave, actor, owner.epoch, options.budgetMs, options.release]),
+    );
+  }
+
+  /** Actors that no activation holds just now, because they are on their way to another node; for a reset store. */
+  held(): HeldRecord[] {
+    return [...this.#migration.inTransit()].map(({ actor, owner, state: { version, bytes } }) => ({
+      actor,
+      epoch: owner.epoch,
+      state: version === 0 ? null : { version, bytes: storedPartOf(bytes) },
+    }));
   }
 
   /** Makes an actor here, with its first state. */
@@ -268,7 +297,11 @@ export class Router {
   threadDied(index: number): void {
     this.#threads.delete(index);
     this.#residents.delete(index);
-    for (const [id, actor] of this.#local) if (actor.thread === index) this.#local.delete(id);
+    for (const [id, { thread, owner }] of this.#local) {
+      if (thread !== index) continue;
+      this.#local.delete(id);
+      this.#migration.stopped(id, owner.epoch, false);
+    }
     for (const call of [...this.#calls.values()]) {
       const [, , incarnation, thread, actor] = call.message;
       if (incarnation === this.#incarnation && thread === index) this.#abandon(call);
@@ -291,6 +324,7 @@ export class Router {
         this.#fail(call, "unavailable", `${call.message[4]}: the link to its node broke`, "unknown");
     }
     for (const call of this.#calls.takeAll(peer)) this.#abandon(call);
+    this.#migration.peerDown(peer);
   }
 
   /** A peer was declared dead: what only waited for it is looked up again. */
@@ -313,10 +347,11 @@ export class Router {
 
   /** An actor turned out to be somebody else's: its activation here stops without touching anything. */
   lost(actor: ActorId): void {
+    this.#migration.lost(actor);
     const local = this.#local.get(actor);
     if (local === undefined) return;
-    this.#local.delete(actor);
-    this.#residents.set(local.thread, Math.max(0, (this.#residents.get(local.thread) ?? 0) - 1));
+    this.#notLocal(actor, local.thread);
+    this.#migration.stopped(actor, local.owner.epoch, false);
     this.#send(local.thread, [HostMessageType.Drop, actor, "fenced"]);
   }
 
@@ -335,6 +370,7 @@ export class Router {
     this.#routes.clear();
     for (const index of this.#residents.keys()) this.#residents.set(index, 0);
     this.#incarnation = incarnation;
+    this.#migration.renamed();
   }
 
   /** Stops one actor, or all; resolves when the hosts have said so. */
@@ -370,7 +406,9 @@ export class Router {
    */
   #callFromPeer(message: CallMessage): void {
     const actor = message[4];
-    if (this.#draining && !this.#local.has(actor)) return this.#answerNotHere(message);
+    if (this.#draining && !this.#local.has(actor) && !this.#resolving.has(actor) && !this.#migration.keeps(actor)) {
+      return this.#answerNotHere(message);
+    }
     this.#accept(message);
   }
 
@@ -421,7 +459,7 @@ export class Router {
         if (message[2] !== this.#incarnation) {
           // Another node's call is not passed on: its origin sends it itself, and then knows where it is. But it came
           // because the directory named this node, so an old route of our own says nothing against that.
-          if (call.attempts > 1) return this.#sendBack(call);
+          if (call.attempts > 1 || this.#migration.handedOver(actor, message[5])) return this.#sendBack(call);
           this.#routes.delete(actor);
           return this.#resolve(call, kind);
         }
@@ -508,7 +546,9 @@ export class Router {
     let failure: TroupeError | undefined;
     try {
       await first;
-      if (waiting.some((call) => !call.settled)) {
+      const wanted = this.#migration.keeps(actor) || waiting.some((call) => !call.settled);
+      // What came first may have shown where the actor is.
+      if (wanted && !this.#local.has(actor) && !this.#routes.has(actor)) {
         await this.#place(
           actor,
           kind,
@@ -537,6 +577,10 @@ export class Router {
   }
 
   async #place(actor: ActorId, kind: KindInfo, asked: boolean): Promise<void> {
+    if (this.#migration.keeps(actor)) {
+      const taken = await this.#migration.taken(actor);
+      if (taken !== undefined) return this.#activate(actor, taken.owner, taken.state, true, true);
+    }
     // A node that was asked by a peer was chosen by it.
     const elsewhere = asked ? undefined : await this.#elsewhere(actor, kind);
     if (elsewhere !== undefined) return this.#remember(actor, elsewhere);
@@ -566,7 +610,7 @@ export class Router {
     throw new TroupeError("unavailable", `no node can take ${actor} now`, { started: "no", retryAfterMs: 1_000 });
   }
 
-  #activate(actor: ActorId, owner: Owner, state: StoredState | null, listed: boolean): void {
+  #activate(actor: ActorId, owner: Owner, state: StoredState | null, listed: boolean, handed = false): void {
     const thread = this.#options.kinds.get(kindOf(actor))?.io === true ? IO_THREAD : this.#leastBusyThread(actor);
     this.#local.set(actor, { thread, owner, listed });
     this.#residents.set(thread, (this.#residents.get(thread) ?? 0) + 1);
@@ -574,9 +618,10 @@ export class Router {
     const { events } = this.#options;
     if (events.heard) {
       if (listed) events.emit({ type: "claimed", actor, epoch: owner.epoch });
-      events.emit({ type: "activated", actor, thread });
+      events.emit({ type: "activated", actor, thread, handed });
     }
-    this.#send(thread, [HostMessageType.Activate, actor, owner.epoch, state?.version ?? 0, state?.bytes ?? null]);
+    const { version, bytes } = state ?? NO_STATE;
+    this.#send(thread, [HostMessageType.Activate, actor, owner.epoch, version, bytes, handed]);
   }
 
   /** Whether a thread for ordinary actors runs now. */
@@ -659,14 +704,19 @@ export class Router {
     const route = this.#routes.get(actor);
     if (route !== undefined && route.incarnation === peer && route.epoch === message[5]) this.#routes.delete(actor);
     call.at = undefined;
-    this.#options.events.emit({ type: "moved", actor, from: peer });
+    this.#options.events.emit({ type: "rerouted", actor, from: peer });
     this.#resent.add();
     this.#cameBack(call);
     const kind = this.#options.kinds.get(kindOf(actor));
     const looksUp = kind !== undefined && kind.placement !== "node";
     if (this.#unordered || !looksUp || this.#resolving.has(actor) || this.#local.has(actor))
       return this.#dispatch(call);
-    void this.#lookUp(actor, kind, [call], this.#othersBack(peer, actor));
+    const [, , , , , , movedTo, epoch] = message;
+    let first = this.#othersBack(peer, actor);
+    if (movedTo !== undefined && epoch !== undefined && movedTo !== this.#incarnation) {
+      first = (first ?? Promise.resolve()).then(() => this.#remember(actor, { incarnation: movedTo, epoch }));
+    }
+    void this.#lookUp(actor, kind, [call], first);
   }
 
   /**
@@ -707,7 +757,17 @@ export class Router {
 
   #answerNotHere(message: CallMessage): void {
     const [, callId, incarnation, thread, actor, epoch] = message;
-    this.#options.peers.send(incarnation, actor, [MessageType.NotHere, callId, incarnation, thread, actor, epoch]);
+    const route = this.#migration.handedOver(actor, epoch) ? this.#routes.get(actor) : undefined;
+    const there: [Incarnation, Epoch] | [] = route === undefined ? [] : [route.incarnation, route.epoch];
+    this.#options.peers.send(incarnation, actor, [
+      MessageType.NotHere,
+      callId,
+      incarnation,
+      thread,
+      actor,
+      epoch,
+      ...there,
+    ]);
   }
 
   // Ends
@@ -715,8 +775,8 @@ export class Router {
   #deactivated(thread: number, [, actor, epoch, reason, error]: DeactivatedMessage): void {
     const local = this.#local.get(actor);
     if (local === undefined || local.thread !== thread || local.owner.epoch !== epoch) return;
-    this.#local.delete(actor);
-    this.#residents.set(thread, Math.max(0, (this.#residents.get(thread) ?? 0) - 1));
+    this.#notLocal(actor, thread);
+    this.#migration.stopped(actor, epoch, local.listed && reason !== "ended" && reason !== "fenced");
     this.#options.events.emit(reason === "fenced" ? { type: "fenced", actor } : { type: "deactivated", actor, reason });
     if (error !== null && this.#failed.size < MAX_FAILED) {
       this.#failed.set(actor, decodeError(error));
@@ -727,6 +787,43 @@ export class Router {
     if (kind === undefined) return;
     // Calls that come meanwhile wait until it is given up, then look it up again.
     void this.#lookUp(actor, kind, [], this.#options.directory.release(actor, local.owner));
+  }
+
+  #notLocal(actor: ActorId, thread: number): void {
+    this.#local.delete(actor);
+    this.#residents.set(thread, Math.max(0, (this.#residents.get(thread) ?? 0) - 1));
+  }
+
+  /** An activation that was to go on elsewhere has stopped for it, or stays. */
+  #left(thread: number, message: LeftMessage): void {
+    const [, actor, epoch, , bytes] = message;
+    const local = this.#local.get(actor);
+    const kind = this.#options.kinds.get(kindOf(actor));
+    if (local === undefined || kind === undefined || local.thread !== thread || local.owner.epoch !== epoch) return;
+    if (bytes === null) return this.#migration.stays(actor, epoch);
+    this.#notLocal(actor, thread);
+    this.#options.events.emit({ type: "deactivated", actor, reason: "moved" });
+    void this.#lookUp(actor, kind, [], this.#migration.handOver(local.owner, message));
+  }
+
+  #migrationHooks(): ConstructorParameters<typeof Migration>[0]["hooks"] {
+    return {
+      incarnation: () => this.#incarnation,
+      wanted: (actor) => {
+        const kind = this.#options.kinds.get(kindOf(actor));
+        if (kind === undefined || kind.placement === "node") return false;
+        return !this.#draining && !this.#local.has(actor) && !this.#resolving.has(actor);
+      },
+      activate: (actor, owner, handed) => this.#activate(actor, owner, handed, true, true),
+      remember: (actor, owner) => this.#remember(actor, owner),
+      lookUp: (actor) => {
+        const kind = this.#options.kinds.get(kindOf(actor));
+        if (kind === undefined || this.#resolving.has(actor)) return;
+        // Where it lives now is decided by what was offered, not by an older route.
+        this.#routes.delete(actor);
+        void this.#lookUp(actor, kind, [], undefined);
+      },
+    };
   }
 
   /** The caller is gone: whoever has its call is told to stop. */
@@ -772,6 +869,8 @@ export class Router {
     this.#threads.get(thread)?.send(message);
   }
 }
+
+const NO_STATE = { version: 0, bytes: null };
 
 /** Keys for the lanes of answers. */
 const ANSWER_LANES = ["r0", "r1", "r2", "r3", "r4", "r5", "r6", "r7"];
