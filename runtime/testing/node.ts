@@ -198,7 +198,8 @@ export class SimulatedNode {
     membership.onReset(async (incarnation) => {
       const threads = [...this.#threads.values()].filter(({ alive }) => alive);
       const held = await Promise.all(threads.map((thread) => this.#hop(thread, () => thread.host.held())));
-      const { lost } = await this.store.directory.reassert(incarnation, held.flat());
+      const records = [...held.flat(), ...(this.#router?.held() ?? [])];
+      const { lost } = await this.store.directory.reassert(incarnation, records);
       for (const actor of lost) this.#router?.lost(actor);
     });
     const { network } = this.#options;

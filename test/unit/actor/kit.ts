@@ -16,6 +16,7 @@ import { DiagnosticEvents } from "../../../runtime/observe/events.ts";
 import { silentLogger } from "../../../runtime/observe/log.ts";
 import { Metrics } from "../../../runtime/observe/metrics.ts";
 import { DirectoryClient } from "../../../runtime/placement/directory.ts";
+import type { MoveOptions, MoveOutcome } from "../../../runtime/placement/migration.ts";
 import { chooseNode } from "../../../runtime/placement/placement.ts";
 import { Router } from "../../../runtime/placement/router.ts";
 
@@ -54,6 +55,22 @@ export class TestDirectory {
     return row === undefined ? null : { owner: row.owner, hasState: row.bytes !== null, ended: row.ended };
   };
 
+  /** Transfers of which the answer is lost, though they happened. */
+  transfersLost = 0;
+  readonly #transfers = new Map<string, Epoch>();
+
+  transfer: Directory["transfer"] = async ({ actor, from, to, operation }) => {
+    const row = this.rows.get(actor);
+    const first = this.#transfers.get(operation);
+    if (first === undefined) {
+      if (row?.owner?.incarnation !== from.incarnation || row.owner.epoch !== from.epoch) return { outcome: "fenced" };
+      row.owner = { incarnation: to, epoch: `e${++this.#epochs}` as Epoch };
+      this.#transfers.set(operation, row.owner.epoch);
+    }
+    if (this.transfersLost-- > 0) throw new TroupeError("store_unavailable", "the answer was lost");
+    return { outcome: "transferred", epoch: first ?? (row?.owner?.epoch as Epoch) };
+  };
+
   release: Directory["release"] = async ({ actor, owner }) => {
     const row = this.rows.get(actor);
     if (row?.owner?.epoch !== owner.epoch) return "fenced";
@@ -69,6 +86,8 @@ export class TestCluster {
   readonly loads = new Map<Incarnation, number>();
   /** Links that are down, as `a|b` in order. */
   readonly cut = new Set<string>();
+  /** Messages that get lost, without anybody being told. */
+  loses: (message: Message) => boolean = () => false;
 
   add(id: string, ...definitions: RunnableDefinition[]): TestNode {
     const node = new TestNode(id, this, definitions);
@@ -118,6 +137,7 @@ export class TestCluster {
 
   send(from: Incarnation, to: Incarnation, message: Message): "queued" | "no-link" {
     if (this.cut.has(link(from, to)) || !this.nodes.has(to)) return "no-link";
+    if (this.loses(message)) return "queued";
     // What crosses a network is a copy, and arrives later.
     const copy = structuredClone(message);
     setImmediate(() => this.nodes.get(to)?.router.fromPeer(from, copy));
@@ -178,7 +198,7 @@ export class TestNode {
       claim: cluster.directory.claim,
       release: cluster.directory.release,
       lookup: cluster.directory.lookup,
-      transfer: unused,
+      transfer: cluster.directory.transfer,
       commit: unused,
       end: unused,
       reassert: unused,
@@ -197,7 +217,7 @@ export class TestNode {
       directory: new DirectoryClient(directory, { isDead, confirmDead: async (of) => isDead(of) }, clock, incarnation),
       peers: {
         send: (to, _lane, message) => cluster.send(incarnation, to, message),
-        connected: (to) => cluster.nodes.has(to),
+        connected: (to) => cluster.nodes.has(to) && !cluster.cut.has(link(incarnation, to)),
       },
       incarnationOf: (nodeId) => [...cluster.nodes.keys()].find((of) => of.startsWith(`${nodeId}-`)),
       isDead,
@@ -252,6 +272,21 @@ export class TestNode {
       });
     this.host = this.#makeHost();
     this.router.addThread(0, { send: (message) => this.host.deliver(message) });
+  }
+
+  /** Moves an actor from here to one of `nodes`. */
+  move(
+    definition: AnyActorDefinition,
+    key: string,
+    nodes: readonly TestNode[],
+    options: Partial<Omit<MoveOptions, "to">> = {},
+  ): Promise<MoveOutcome> {
+    return this.router.move(actorId(definition.kind, key), {
+      budgetMs: 1_000,
+      release: false,
+      ...options,
+      to: (refused) => nodes.find(({ incarnation }) => !refused.has(incarnation))?.incarnation,
+    });
   }
 
   /** The thread ends and another takes its place. */
