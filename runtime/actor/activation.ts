@@ -198,23 +198,21 @@ export class Activation implements StartContext<unknown, unknown> {
   receive(message: CallMessage, routed: boolean): void {
     const { host } = this;
     const shape = this.definition.shapes.get(message[6]) ?? ownTurn(message[6]);
+    const now = host.clock.now();
     const budget = message[8];
-    const deadline = budget > 0 ? host.clock.now() + budget : Number.POSITIVE_INFINITY;
+    const deadline = budget > 0 ? now + budget : Number.POSITIVE_INFINITY;
     const turn = new Turn(this, message, deadline);
     turn.routed = routed;
     const refusal = this.#refusal(message, shape);
     if (refusal !== null) return this.#answer(turn, refusal, undefined);
     if (message[13] !== Delivery.AtMostOnce && this.#repeated(turn, message)) return;
     turn.readOnly = shape?.readOnly ?? false;
-    if (this.#mailbox === undefined && this.status === "active" && !this.#pumping && this.#admits(turn)) {
-      host.turns.set(message, turn);
-      if (deadline !== Number.POSITIVE_INFINITY) host.wheel.add(turn);
-      return this.#run(turn);
-    }
-    if (this.status === "leaving" && this.#helpsToEnd(message) && this.#admits(turn)) {
-      host.turns.set(message, turn);
-      if (deadline !== Number.POSITIVE_INFINITY) host.wheel.add(turn);
-      return this.#run(turn);
+    const idle = this.#mailbox === undefined && this.status === "active" && !this.#pumping;
+    if ((idle || (this.status === "leaving" && this.#helpsToEnd(message))) && this.#admits(turn)) {
+      this.#run(turn, now);
+      // A method that waited for nothing is over, and nothing about it had to be kept.
+      if (turn.status === "running") host.keep(turn);
+      return;
     }
     if (!this.#enqueue(turn)) {
       host.services.count("troupe_mailbox_overloaded_total");
@@ -225,8 +223,7 @@ export class Activation implements StartContext<unknown, unknown> {
       });
       return this.#answer(turn, overloaded, undefined);
     }
-    host.turns.set(message, turn);
-    if (deadline !== Number.POSITIVE_INFINITY) host.wheel.add(turn);
+    host.keep(turn);
     this.pump();
   }
 
@@ -278,7 +275,7 @@ export class Activation implements StartContext<unknown, unknown> {
       }
       const turn = this.#mailbox?.shift(admits);
       if (turn === undefined) break;
-      this.#run(turn);
+      this.#run(turn, this.host.clock.now());
     }
     if (this.#mailbox?.size === 0) this.#mailbox = undefined;
     this.#pumping = false;
@@ -568,9 +565,9 @@ export class Activation implements StartContext<unknown, unknown> {
     return this.#runningTurns().every(({ readOnly }) => readOnly);
   }
 
-  #run(turn: Turn): void {
+  /** `now`: just read, because the lease is judged by it. */
+  #run(turn: Turn, now: number): void {
     const message = turn.message;
-    const now = this.host.clock.now();
     if (now >= this.host.leaseDeadline()) {
       const parked = new TroupeError("unavailable", `${this.id}: its node's lease lapsed, it is parked`, {
         started: "no",

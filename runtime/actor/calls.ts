@@ -16,6 +16,7 @@
  * ahead. Leaving the loop cancels the producer. Items and the end arrive in order because they travel on one lane.
  */
 
+import { CallTable } from "./call_table.ts";
 import type { Clock } from "./clock.ts";
 import type { CallOptions } from "./define.ts";
 import { type AbortReason, decodeError, TroupeError } from "./errors.ts";
@@ -52,10 +53,14 @@ export interface ParentTurn {
   /** What this turn's nested calls carry as their chain. */
   readonly chainForCalls: readonly ActorId[];
   readonly abortedWith: TroupeError | null;
-  readonly children: Set<Cancellable>;
+  /** Head of the list of calls that wait for their answer. */
+  child: Child | null;
 }
 
-export interface Cancellable {
+/** A call that a turn has made: a link of the turn's list of them. */
+export interface Child {
+  previousSibling: Child | null;
+  nextSibling: Child | null;
   cancel(reason: AbortReason): void;
 }
 
@@ -63,7 +68,9 @@ const NO_CHAIN: readonly ActorId[] = [];
 
 export class Calls {
   readonly #origin: Origin;
-  readonly #pending = new Map<number, Pending>();
+  readonly #pending = new CallTable<Pending>();
+  /** The call that is being sent. */
+  #leaving: Leaving | undefined;
   #lastId: number;
   #lastRequest: number;
 
@@ -131,13 +138,71 @@ export class Calls {
     requestId: string,
     delivery: Delivery,
   ): Promise<unknown> {
+    const budget = this.#budget(options.timeoutMs ?? DEFAULT_TIMEOUT_MS, parent);
+    const refusal = this.#refusal(actor, method, options.signal, parent, budget);
+    if (refusal !== null) return Promise.reject(refusal);
+    const id = ++this.#lastId;
+    const lane = options.lane ?? Lane.Normal;
+    let answer: ReplyMessage | ItemMessage | undefined;
+    try {
+      answer = this.#send(id, actor, method, args, budget, lane, 0, parent, requestId, delivery);
+    } catch (error) {
+      return Promise.reject(error);
+    }
+    if (answer !== undefined) {
+      if (answer[0] === MessageType.Item) return Promise.reject(unexpectedStream(actor));
+      return answer[4] === null ? Promise.resolve(answer[5]) : Promise.reject(decodeError(answer[4]));
+    }
     return new Promise((resolve, reject) => {
-      const budget = this.#budget(options.timeoutMs ?? DEFAULT_TIMEOUT_MS, parent);
-      const refusal = this.#refusal(actor, method, options.signal, parent, budget);
-      if (refusal !== null) return reject(refusal);
-      const pending = new PendingCall(this, ++this.#lastId, actor, parent, options.signal, resolve, reject);
-      this.#start(pending, method, args, budget, options.lane ?? Lane.Normal, 0, requestId, delivery);
+      const pending = new PendingCall(this, id, actor, parent, options.signal, resolve, reject);
+      this.#await(pending, budget);
+      // The method may have run until its first wait, and ended its caller meanwhile.
+      if (options.signal?.aborted === true || (parent !== null && parent.abortedWith !== null)) {
+        pending.cancel("cancelled");
+      }
     });
+  }
+
+  /**
+   * Sends a call. Answers its answer where that came before this is over: the actor is on this thread and its method
+   * waited for nothing. Then nothing is kept for the call. Throws what the origin's `send` throws.
+   */
+  #send(
+    id: number,
+    actor: ActorId,
+    method: string,
+    args: readonly unknown[],
+    budget: number,
+    lane: Lane,
+    credit: number,
+    parent: ParentTurn | null,
+    requestId: string,
+    delivery: Delivery,
+  ): ReplyMessage | ItemMessage | undefined {
+    const origin = this.#origin;
+    const leaving: Leaving = { id, answer: undefined, outer: this.#leaving };
+    this.#leaving = leaving;
+    try {
+      origin.send([
+        MessageType.Call,
+        id,
+        origin.incarnation,
+        origin.thread,
+        actor,
+        "",
+        method,
+        args,
+        budget === Number.POSITIVE_INFINITY ? NO_DEADLINE : budget,
+        lane,
+        credit,
+        parent === null ? NO_CHAIN : parent.chainForCalls,
+        requestId,
+        delivery,
+      ]);
+    } finally {
+      this.#leaving = leaving.outer;
+    }
+    return leaving.answer;
   }
 
   /** A stream; the call is made when the consumer asks for the first item. */
@@ -154,7 +219,12 @@ export class Calls {
   /** An answer or a stream's item has arrived. Late ones are dropped. */
   receive(message: ReplyMessage | ItemMessage): void {
     const pending = this.#pending.get(message[1]);
-    if (pending === undefined) return;
+    if (pending === undefined) {
+      for (let leaving = this.#leaving; leaving !== undefined; leaving = leaving.outer) {
+        if (leaving.id === message[1]) leaving.answer ??= message;
+      }
+      return;
+    }
     if (message[0] === MessageType.Item) pending.item(message[4]);
     else if (message[4] === null) pending.settle(message[5]);
     else pending.fail(decodeError(message[4]));
@@ -168,18 +238,24 @@ export class Calls {
   /** @internal */
   open(stream: PendingStream, method: string, args: readonly unknown[], options: CallOptions): void {
     const { actor, parent } = stream;
-    const budget = options.timeoutMs === undefined ? NO_DEADLINE : this.#budget(options.timeoutMs, parent);
-    const refusal = this.#refusal(actor, method, options.signal, parent, options.timeoutMs === undefined ? 1 : budget);
+    const { timeoutMs, lane = Lane.Normal, signal } = options;
+    const budget = timeoutMs === undefined ? Number.POSITIVE_INFINITY : this.#budget(timeoutMs, parent);
+    const refusal = this.#refusal(actor, method, signal, parent, budget);
     if (refusal !== null) return stream.fail(refusal);
     stream.id = ++this.#lastId;
-    this.#start(stream, method, args, budget, options.lane ?? Lane.Normal, WINDOW, "", Delivery.AtMostOnce);
+    this.#await(stream, budget);
+    try {
+      this.#send(stream.id, actor, method, args, budget, lane, WINDOW, parent, "", Delivery.AtMostOnce);
+    } catch (error) {
+      stream.fail(error);
+    }
   }
 
   /** @internal */
   forget(pending: Pending): void {
     this.#pending.delete(pending.id);
     this.#origin.wheel.remove(pending);
-    pending.parent?.children.delete(pending);
+    if (pending.parent !== null) removeChild(pending.parent, pending);
     if (pending.onAbort !== undefined) pending.signal?.removeEventListener("abort", pending.onAbort);
   }
 
@@ -200,11 +276,6 @@ export class Calls {
   sendCredit(pending: Pending, count: number): void {
     const { incarnation, thread } = this.#origin;
     this.#origin.send([MessageType.Credit, pending.id, incarnation, thread, pending.actor, count]);
-  }
-
-  #budget(timeoutMs: number, parent: ParentTurn | null): number {
-    const left = parent === null ? Number.POSITIVE_INFINITY : parent.deadline - this.#origin.clock.now();
-    return Math.min(timeoutMs, left);
   }
 
   #refusal(
@@ -233,50 +304,57 @@ export class Calls {
     return null;
   }
 
-  #start(
-    pending: Pending,
-    method: string,
-    args: readonly unknown[],
-    budget: number,
-    lane: Lane,
-    credit: number,
-    requestId: string,
-    delivery: Delivery,
-  ): void {
-    const origin = this.#origin;
+  /** Of `timeoutMs`, what the calling turn has left. */
+  #budget(timeoutMs: number, parent: ParentTurn | null): number {
+    return parent === null ? timeoutMs : Math.min(timeoutMs, parent.deadline - this.#origin.clock.now());
+  }
+
+  /** From now on `pending` is settled by its answer, its deadline or its cancellation. */
+  #await(pending: Pending, budget: number): void {
     this.#pending.set(pending.id, pending);
-    if (budget === Number.POSITIVE_INFINITY) budget = NO_DEADLINE;
-    if (budget !== NO_DEADLINE) {
-      pending.deadline = origin.clock.now() + budget + GRACE_MS;
-      origin.wheel.add(pending);
+    if (budget !== Number.POSITIVE_INFINITY) {
+      pending.deadline = this.#origin.clock.now() + budget + GRACE_MS;
+      this.#origin.wheel.add(pending);
     }
-    pending.parent?.children.add(pending);
+    if (pending.parent !== null) addChild(pending.parent, pending);
     if (pending.signal !== undefined) {
       pending.onAbort = () => pending.cancel("cancelled");
       pending.signal.addEventListener("abort", pending.onAbort, { once: true });
     }
-    const chain = pending.parent?.chainForCalls ?? NO_CHAIN;
-    try {
-      origin.send([
-        MessageType.Call,
-        pending.id,
-        origin.incarnation,
-        origin.thread,
-        pending.actor,
-        "",
-        method,
-        args,
-        budget,
-        lane,
-        credit,
-        chain,
-        requestId,
-        delivery,
-      ]);
-    } catch (error) {
-      pending.fail(error);
-    }
   }
+}
+
+/** A call on its way out, and those whose sending led to it. */
+interface Leaving {
+  readonly id: number;
+  answer: ReplyMessage | ItemMessage | undefined;
+  readonly outer: Leaving | undefined;
+}
+
+function unexpectedStream(actor: ActorId): TroupeError {
+  return new TroupeError("protocol", `${actor} answered a unary call with a stream`);
+}
+
+// The calls of a turn are a list through the calls themselves: a set would cost each of them a hash and an entry.
+
+function addChild(parent: ParentTurn, child: Child): void {
+  child.nextSibling = parent.child;
+  if (parent.child !== null) parent.child.previousSibling = child;
+  parent.child = child;
+}
+
+/** One that is not in the list is left alone. */
+function removeChild(parent: ParentTurn, child: Child): void {
+  const { previousSibling: previous, nextSibling: next } = child;
+  if (previous === null) {
+    if (parent.child !== child) return;
+    parent.child = next;
+  } else {
+    previous.nextSibling = next;
+  }
+  if (next !== null) next.previousSibling = previous;
+  child.previousSibling = null;
+  child.nextSibling = null;
 }
 
 /** What is known of a call when its last try says that it did not begin, and an earlier one may have. */
@@ -286,8 +364,10 @@ function asUnknown(error: unknown): unknown {
   return new TroupeError(code, message, { started: "unknown", retryAfterMs, data, cause: error });
 }
 
-abstract class Pending extends Deadline implements Cancellable {
+abstract class Pending extends Deadline implements Child {
   id = 0;
+  previousSibling: Child | null = null;
+  nextSibling: Child | null = null;
   readonly calls: Calls;
   readonly actor: ActorId;
   readonly parent: ParentTurn | null;
@@ -355,7 +435,7 @@ class PendingCall extends Pending {
   }
 
   override item(): void {
-    this.fail(new TroupeError("protocol", `${this.actor} answered a unary call with a stream`));
+    this.fail(unexpectedStream(this.actor));
   }
 }
 

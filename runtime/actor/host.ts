@@ -190,6 +190,17 @@ export class Host implements Origin {
     this.#uplink(message);
   }
 
+  /** @internal A call that is queued or runs on: its deadline, a cancel and credit find it from now on. */
+  keep(turn: Turn): void {
+    this.turns.set(turn.message, turn);
+    if (turn.deadline !== Number.POSITIVE_INFINITY) this.wheel.add(turn);
+    // A cancel that its own method caused, before its first wait.
+    const cancel = this.#earlyCancels.size === 0 ? undefined : this.#earlyCancels.get(turn.message);
+    if (cancel === undefined) return;
+    this.#earlyCancels.delete(turn.message);
+    turn.activation.cancel(turn, cancel[5]);
+  }
+
   /** @internal An activation has turns left after its slice. */
   schedule(activation: Activation): void {
     this.#line.push(activation);

@@ -2,6 +2,7 @@
  * Things by the name of their call: (origin incarnation, origin thread, call id). Looked up for every message, so the
  * key is never glued together into a string.
  */
+import { CallTable } from "./call_table.ts";
 import type { Incarnation } from "./ids.ts";
 
 /** Any message that carries the name of its call. */
@@ -14,7 +15,10 @@ type Named = readonly [
 ];
 
 export class OriginTable<T> {
-  readonly #incarnations = new Map<Incarnation, Map<number, T>[]>();
+  readonly #incarnations = new Map<Incarnation, CallTable<T>[]>();
+  /** The incarnation that was asked for last, and its threads: nearly always the next one's too. */
+  #lastIncarnation: Incarnation | undefined;
+  #lastThreads: CallTable<T>[] | undefined;
   #size = 0;
 
   get size(): number {
@@ -22,27 +26,27 @@ export class OriginTable<T> {
   }
 
   get(message: Named): T | undefined {
-    return this.#incarnations.get(message[2])?.[message[3]]?.get(message[1]);
+    return this.#threadsOf(message[2])?.[message[3]]?.get(message[1]);
   }
 
   set(message: Named, value: T): void {
-    const [, callId, incarnation, thread] = message;
-    let threads = this.#incarnations.get(incarnation);
+    const incarnation = message[2];
+    let threads = this.#threadsOf(incarnation);
     if (threads === undefined) {
       threads = [];
       this.#incarnations.set(incarnation, threads);
+      this.#lastThreads = threads;
     }
-    let calls = threads[thread];
+    let calls = threads[message[3]];
     if (calls === undefined) {
-      calls = new Map();
-      threads[thread] = calls;
+      calls = new CallTable();
+      threads[message[3]] = calls;
     }
-    if (!calls.has(callId)) this.#size++;
-    calls.set(callId, value);
+    if (calls.set(message[1], value)) this.#size++;
   }
 
   delete(message: Named): boolean {
-    const deleted = this.#incarnations.get(message[2])?.[message[3]]?.delete(message[1]) ?? false;
+    const deleted = this.#threadsOf(message[2])?.[message[3]]?.delete(message[1]) ?? false;
     if (deleted) this.#size--;
     return deleted;
   }
@@ -51,6 +55,7 @@ export class OriginTable<T> {
   takeAll(incarnation: Incarnation): T[] {
     const threads = this.#incarnations.get(incarnation) ?? [];
     this.#incarnations.delete(incarnation);
+    this.#lastIncarnation = undefined;
     const taken = threads.flatMap((calls) => (calls === undefined ? [] : [...calls.values()]));
     this.#size -= taken.length;
     return taken;
@@ -60,5 +65,13 @@ export class OriginTable<T> {
     for (const threads of this.#incarnations.values()) {
       for (const calls of threads) if (calls !== undefined) yield* calls.values();
     }
+  }
+
+  #threadsOf(incarnation: Incarnation): CallTable<T>[] | undefined {
+    if (incarnation !== this.#lastIncarnation) {
+      this.#lastIncarnation = incarnation;
+      this.#lastThreads = this.#incarnations.get(incarnation);
+    }
+    return this.#lastThreads;
   }
 }

@@ -6,7 +6,7 @@
  * (deadline passed, cancelled past its grace) is left alone, and still counts as running for the turn mode.
  */
 import type { Activation } from "./activation.ts";
-import type { Cancellable, ParentTurn } from "./calls.ts";
+import type { Child, ParentTurn } from "./calls.ts";
 import type { ActorContext, AnyActorDefinition, Ref, TimerTime, WorkerServices } from "./define.ts";
 import { type AbortReason, type ErrorCode, TroupeError } from "./errors.ts";
 import type { ActorId, Epoch } from "./ids.ts";
@@ -36,7 +36,6 @@ const NOTHING_ATTACHED: readonly Turn[] = [];
 export class Turn extends Deadline implements ParentTurn, ActorContext<unknown, unknown> {
   readonly activation: Activation;
   readonly message: CallMessage;
-  readonly bytes: number;
   status: "queued" | "running" | "settled" = "queued";
   readOnly = false;
   /** Whether the call came through the router, which then waits for its answer. */
@@ -45,6 +44,7 @@ export class Turn extends Deadline implements ParentTurn, ActorContext<unknown, 
   previousRunning: Turn | undefined;
   nextRunning: Turn | undefined;
   abortedWith: TroupeError | null = null;
+  child: Child | null = null;
   /** When its handler began, on the host's clock. */
   startedAt = 0;
   /** For a stream: items it may send now. */
@@ -53,8 +53,8 @@ export class Turn extends Deadline implements ParentTurn, ActorContext<unknown, 
   onCredit: (() => void) | undefined;
   /** Repeats of this request that wait for its answer. */
   #attached: Turn[] | undefined;
+  #bytes: number | undefined;
   #controller: AbortController | undefined;
-  #children: Set<Cancellable> | undefined;
   #chain: readonly ActorId[] | undefined;
 
   constructor(activation: Activation, message: CallMessage, deadline: number) {
@@ -63,9 +63,13 @@ export class Turn extends Deadline implements ParentTurn, ActorContext<unknown, 
     this.message = message;
     this.deadline = deadline;
     this.credit = message[10];
-    this.bytes = sizeOf(message[7]);
   }
 
+  /** About how many bytes its arguments hold; read when it is queued, which most calls never are. */
+  get bytes(): number {
+    this.#bytes ??= sizeOf(this.message[7]);
+    return this.#bytes;
+  }
   get lane(): Lane {
     return this.message[9];
   }
@@ -96,10 +100,6 @@ export class Turn extends Deadline implements ParentTurn, ActorContext<unknown, 
       if (this.abortedWith !== null) this.#controller.abort(this.abortedWith);
     }
     return this.#controller.signal;
-  }
-  get children(): Set<Cancellable> {
-    this.#children ??= new Set();
-    return this.#children;
   }
   get chainForCalls(): readonly ActorId[] {
     this.#chain ??= [...this.message[11], this.activation.id];
@@ -143,7 +143,10 @@ export class Turn extends Deadline implements ParentTurn, ActorContext<unknown, 
     if (this.abortedWith !== null) return;
     this.abortedWith = abortError(reason, this.activation.id);
     this.#controller?.abort(this.abortedWith);
-    if (this.#children !== undefined) for (const child of [...this.#children]) child.cancel(reason);
+    // Taken first: a call that is cancelled may settle at once, and leaves the list then.
+    const children: Child[] = [];
+    for (let { child } = this; child !== null; child = child.nextSibling) children.push(child);
+    for (const child of children.reverse()) child.cancel(reason);
     this.onCredit?.();
   }
 
@@ -152,7 +155,7 @@ export class Turn extends Deadline implements ParentTurn, ActorContext<unknown, 
   }
 }
 
-/** About how many bytes the arguments hold: text and bytes, one level deep. Enough for a bound, cheap enough for each call. */
+/** About how many bytes the arguments hold: text and bytes, one level deep. Enough for a bound. */
 function sizeOf(args: readonly unknown[]): number {
   let bytes = 64;
   for (const argument of args) {

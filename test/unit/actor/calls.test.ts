@@ -38,6 +38,53 @@ describe("calls", () => {
     assert.equal(await node.actor(Counter, "other").add(1), 1);
   });
 
+  it("keeps nothing of a call whose method waits for nothing, and settles it as any other", async () => {
+    const Quick = defineActor({
+      kind: "quick",
+      methods: {
+        say: (_ctx, text: string) => text,
+        refuse: () => {
+          throw new TypeError("never");
+        },
+      },
+    });
+    const Slow = defineActor({
+      kind: "slow",
+      methods: {
+        ask: async (ctx, text: string) => [await ctx.actor(Quick, "x").say(text)],
+      },
+    });
+    const node = singleNode(Quick, Slow);
+    const [quick, slow] = [node.actor(Quick, "x"), node.actor(Slow, "x")];
+    assert.deepEqual([await quick.say("awake"), await slow.ask("awake")], ["awake", ["awake"]]);
+    const answers = [quick.say("a"), slow.ask("b"), quick.say("c")];
+    // Settled already, though nobody has looked: only the one that waits is kept, and not the call it waits for.
+    assert.deepEqual([node.host.calls.size, node.host.turns.size], [1, 1]);
+    assert.deepEqual(await Promise.all(answers), ["a", ["b"], "c"]);
+    await assert.rejects(quick.refuse(), fails("method_failed", "yes"));
+    assert.deepEqual([node.host.calls.size, node.host.turns.size], [0, 0]);
+  });
+
+  it("cancels a call whose own method, before its first wait, made its caller cancel", async () => {
+    const controller = new AbortController();
+    const Stubborn = defineActor({
+      kind: "stubborn",
+      methods: {
+        async cancelMe(ctx) {
+          controller.abort();
+          await new Promise((resolve) => ctx.signal.addEventListener("abort", resolve));
+          throw ctx.signal.reason;
+        },
+        awake: () => true,
+      },
+    });
+    const node = singleNode(Stubborn);
+    const ref = node.actor(Stubborn, "x");
+    await ref.awake();
+    await assert.rejects(ref.with({ signal: controller.signal }).cancelMe(), fails("cancelled", "yes"));
+    assert.equal(node.host.turns.size, 0);
+  });
+
   it("runs one turn at a time in mode serial, in the order of the calls", async () => {
     const order: string[] = [];
     const Serial = defineActor({
