@@ -6,7 +6,13 @@
  */
 import type { ActivationContext } from "../../runtime/actor/define.ts";
 import { createUpstreamClient } from "../../transports/upstream/client.ts";
-import type { Handshake, UpstreamClient, UpstreamConfig, UpstreamOwner } from "../../transports/upstream/contract.ts";
+import type {
+  Handshake,
+  UpstreamClient,
+  UpstreamConfig,
+  UpstreamOwner,
+  UpstreamSession,
+} from "../../transports/upstream/contract.ts";
 import { permitsOf } from "./permits.ts";
 import { SharedUpstreamClient } from "./shared_client.ts";
 
@@ -18,17 +24,20 @@ export interface OpenUpstreamDeps {
   handshake: Handshake;
   /** True: do not stop it although nobody calls it, because its notifications are wanted (subscriptions). */
   keepRunning?: () => boolean;
+  /** The connection of a former owner of the session, to go on with. */
+  resume?: UpstreamSession | undefined;
 }
 
 /** Does no I/O: the upstream starts with the first request, or with `start`. `close` it when the activation stops. */
 export function openUpstream(config: UpstreamConfig, deps: OpenUpstreamDeps): UpstreamClient {
-  const { ctx, owner, handshake, keepRunning } = deps;
+  const { ctx, owner, handshake, keepRunning, resume } = deps;
   if (config.isolation === "shared") return new SharedUpstreamClient(config, { ctx, owner, keepRunning });
   return createUpstreamClient(config, {
     epoch: ctx.epoch,
     owner,
     handshake,
     services: ctx.worker,
+    resume,
     permits: permitsOf(ctx, config.name),
     keepRunning,
   });

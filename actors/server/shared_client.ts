@@ -151,6 +151,8 @@ export class SharedUpstreamClient implements UpstreamClient {
       void events.return?.();
       throw this.#unavailable("it ended as it came up");
     }
+    await owner.onConnected?.(this.name, undefined);
+    if (this.#attached !== attached) throw this.#unavailable("it ended as it came up");
     this.#result = first.result;
     this.#lastUsed = ctx.worker.clock.now();
     this.#watchIdle(this.#config.idleStopMs);

@@ -10,7 +10,7 @@
  */
 import { TroupeError } from "../../runtime/actor/errors.ts";
 import type { RpcId } from "../../transports/upstream/contract.ts";
-import type { PostAnswer } from "./contract.ts";
+import type { PostAnswer, StoredCall } from "./contract.ts";
 import type { EventStream, Streams } from "./streams.ts";
 
 /** So that an idle session holds no array. Never written to. */
@@ -44,6 +44,15 @@ export class Exchange {
     this.#reject = reject;
   }
 
+  /** The POST of `stream`, which a former owner answered with it: `open` of its requests have no response yet. */
+  static restored(stream: EventStream, open: number): Exchange {
+    const nobody = (): void => {};
+    const exchange = new Exchange(false, open, Number.POSITIVE_INFINITY, nobody, nobody);
+    exchange.stream = stream;
+    exchange.answered = true;
+    return exchange;
+  }
+
   answer(answer: PostAnswer): void {
     if (this.answered) return;
     this.answered = true;
@@ -63,6 +72,7 @@ export interface ClientCall {
   readonly related: number;
   readonly id: RpcId;
   readonly method: string;
+  readonly params: Record<string, unknown> | undefined;
   readonly exchange: Exchange;
   /** The client's progress token. */
   readonly token: RpcId | undefined;
@@ -92,11 +102,18 @@ export class ClientCalls {
     return ++this.#lastRelated;
   }
 
-  begin(exchange: Exchange, id: RpcId, method: string, token: RpcId | undefined): ClientCall {
+  begin(
+    exchange: Exchange,
+    id: RpcId,
+    method: string,
+    params: Record<string, unknown> | undefined,
+    token: RpcId | undefined,
+  ): ClientCall {
     const call: ClientCall = {
       related: ++this.#lastRelated,
       id,
       method,
+      params,
       exchange,
       token,
       progress: Number.NEGATIVE_INFINITY,
@@ -106,6 +123,18 @@ export class ClientCalls {
     if (this.#calls.length === 0) this.#calls = [call];
     else this.#calls.push(call);
     return call;
+  }
+
+  /** A call that a former owner began, whose answer is to go to `exchange`'s stream. */
+  restore(exchange: Exchange, { id, method, token, progress }: StoredCall, params: ClientCall["params"]): ClientCall {
+    const call = this.begin(exchange, id, method, params, token);
+    call.progress = progress ?? call.progress;
+    return call;
+  }
+
+  /** Calls whose POST has become a stream. */
+  streamed(): ClientCall[] {
+    return this.#calls.filter((call) => call.exchange.stream !== undefined);
   }
 
   byId(id: RpcId): ClientCall | undefined {

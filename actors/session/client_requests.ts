@@ -19,6 +19,8 @@ export interface ClientRequest {
   readonly stream: EventStream;
   /** The upstream's own progress token. */
   readonly token: RpcId | undefined;
+  /** The upstream's own id of it, where another owner of this session could answer it. */
+  readonly question: RpcId | undefined;
   readonly resolve: (result: unknown) => void;
   readonly reject: (error: Error) => void;
   readonly signal: AbortSignal;

@@ -6,7 +6,7 @@
  * 202, an error) or the name of a stream, which the edge then opens with `events`, exactly as a client's GET with
  * `Last-Event-ID` does. So there is one way to read a stream, and resuming is not a special case.
  */
-import type { RpcId } from "../../transports/upstream/contract.ts";
+import type { RpcId, UpstreamSession } from "../../transports/upstream/contract.ts";
 
 /** Who the caller is: the subject of a verified token, else the hash of the presented credential, else `anonymous`. */
 export type Principal = string;
@@ -17,6 +17,8 @@ export interface PostCall {
   version: string | null;
   /** The body: one JSON-RPC message or a batch. The edge has checked that it is JSON; text, not yet looked at. */
   text: string;
+  /** An owner that died or moved was given this body before, and may have acted on it. */
+  again?: true;
 }
 
 export type PostAnswer =
@@ -75,6 +77,8 @@ export interface SessionState {
   log?: StoredLog;
   /** Upstreams in this session's name whose memory lives in a process or module of the owner, while they hold some. */
   ran?: string[];
+  /** By name, the HTTP upstreams that keep a session in this session's name: what the next owner goes on with. */
+  connections?: Record<string, UpstreamSession>;
 }
 
 /** The bounded tail of a session's event log, and what its streams are for. See streams.ts. */
@@ -82,8 +86,36 @@ export interface StoredLog {
   streams: StoredStream[];
   /** Oldest first. */
   events: StoredEvent[];
-  /** Requests of upstreams that wait for the client: id, and the stream they were sent on. */
-  asked: [id: string, stream: string][];
+  /** Requests of upstreams that wait for the client: id, the stream they were sent on, and who waits for the answer. */
+  asked: [id: string, stream: string, question?: StoredQuestion][];
+  /** Of requests that streams are to answer still: what the next owner needs to go on with them. */
+  calls?: StoredCall[];
+}
+
+/** A request of an upstream whose connection outlives the owner. */
+export interface StoredQuestion {
+  upstream: string;
+  /** The upstream's own id of it. */
+  id: RpcId;
+  /** The client's request in whose course it was asked. */
+  call?: RpcId;
+  /** The upstream's own progress token. */
+  token?: RpcId;
+}
+
+/** A request of the client in flight. See handover.ts. */
+export interface StoredCall {
+  id: RpcId;
+  method: string;
+  /** Of its params, the JSON text: where it might be run again. */
+  params?: string;
+  /** The client's progress token, and the last progress that was passed on. */
+  token?: RpcId;
+  progress?: number;
+  upstream?: string;
+  /** Its id at the upstream, and the last event of the stream that brings its answer. */
+  sent?: RpcId;
+  cursor?: string;
 }
 
 /** One SSE stream: `waiting` are the client's requests it has not answered yet; without any a POST's stream is complete. */

@@ -11,10 +11,11 @@ import {
   type RpcNotification,
   type RpcRequest,
 } from "../../transports/upstream/contract.ts";
-import { type ClientCall, Exchange } from "./calls.ts";
+import { type ClientCall, cancelledCall, Exchange } from "./calls.ts";
 import { LEGACY_VERSIONS, type PostAnswer, type PostCall } from "./contract.ts";
 import { initialize, setLevel, subscribe, unsubscribe } from "./own_methods.ts";
 import type { SessionParts } from "./parts.ts";
+import { mayRepeat, outcomeUnknown } from "./repeat.ts";
 import {
   errorText,
   type Incoming,
@@ -44,12 +45,16 @@ export class FromClient {
   }
 
   /** One POST. The principal has been checked. */
-  post({ version, text }: PostCall): PostAnswer | Promise<PostAnswer> {
+  post({ version, text, again }: PostCall): PostAnswer | Promise<PostAnswer> {
     const parts = this.#parts;
     const { state, worker } = parts.ctx;
     const body = readBody(text, state.protocolVersion === BATCH_VERSION);
     if ("kind" in body) return body;
     const { messages } = body;
+    if (again === true) {
+      const found = this.#answering(messages);
+      if (found !== undefined) return found;
+    }
     const requests = messages.filter(isRequest);
     const initializes = requests[0]?.message.method === "initialize";
     const refusal = (initializes ? undefined : this.#versionRefusal(version)) ?? this.#requestRefusal(requests);
@@ -62,7 +67,7 @@ export class FromClient {
     return new Promise((resolve, reject) => {
       const exchange = new Exchange(body.batch, requests.length, worker.clock.now() + waitMs, resolve, reject);
       for (const incoming of messages) {
-        if (incoming.kind === "request") this.#begin(exchange, incoming.message);
+        if (incoming.kind === "request") this.#begin(exchange, incoming.message, again === true);
         else this.#accept(incoming)?.catch((error) => worker.log.warn("a notification had no effect", { error }));
       }
       this.#arm(waitMs);
@@ -82,6 +87,19 @@ export class FromClient {
   #versionRefusal(version: string | null): Refused | undefined {
     const problem = this.versionProblem(version);
     return problem === undefined ? undefined : refused(400, RpcCode.invalidRequest, problem);
+  }
+
+  /** Where a request of a body that comes again is being answered already, or was: its stream. */
+  #answering(messages: readonly Incoming[]): PostAnswer | undefined {
+    const { calls, streams } = this.#parts;
+    for (const incoming of messages) {
+      if (incoming.kind !== "request") continue;
+      const { id } = incoming.message;
+      const call = calls?.byId(id);
+      const stream = call === undefined ? streams?.answering(id) : calls?.streamOf(call);
+      if (stream !== undefined) return { kind: "stream", stream: stream.id };
+    }
+    return undefined;
   }
 
   #requestRefusal(requests: readonly { message: RpcRequest }[]): Refused | undefined {
@@ -167,16 +185,44 @@ export class FromClient {
     for (const client of parts.upstreams?.clients() ?? []) client.cancel(call.related, reason);
   }
 
-  #begin(exchange: Exchange, { id, method, params }: RpcRequest): void {
+  #begin(exchange: Exchange, { id, method, params }: RpcRequest, again: boolean): void {
     const meta = params?._meta;
     const token = isObject(meta) && isId(meta.progressToken) ? meta.progressToken : undefined;
-    const call = this.#parts.needCalls().begin(exchange, id, method, token);
+    const call = this.#parts.needCalls().begin(exchange, id, method, params, token);
     let answer: Promise<unknown>;
     try {
-      answer = this.#answer(call, params);
+      answer = again ? this.#answerAgain(call) : this.#answer(call, params);
     } catch (error) {
       return this.#fail(call, error);
     }
+    this.#settle(call, answer);
+  }
+
+  /**
+   * Goes on with a call of a former owner: `answer` is fetched from where the call runs. Without one, and when it cannot
+   * be fetched, the call is run again if its params are known and that is safe.
+   */
+  goOn(call: ClientCall, answer: Promise<unknown> | undefined): void {
+    const { params } = call;
+    const orAgain = (error: unknown): Promise<unknown> => {
+      // What else it fails with is its answer, or the client's own cancel.
+      if (params === undefined || !TroupeError.is(error, "unavailable")) throw error;
+      return this.#answerAgain(call);
+    };
+    this.#settle(call, (answer ?? Promise.reject(outcomeUnknown())).catch(orAgain));
+  }
+
+  /** Runs a request that may have run before; rejects where that is not safe. */
+  async #answerAgain(call: ClientCall): Promise<unknown> {
+    const { worker } = this.#parts.ctx;
+    const repeatable = await mayRepeat(this.#parts, call);
+    if (call.settled) throw cancelledCall();
+    if (!repeatable) throw outcomeUnknown();
+    worker.count("troupe_session_calls_repeated_total");
+    return this.#answer(call, call.params);
+  }
+
+  #settle(call: ClientCall, answer: Promise<unknown>): void {
     answer.then(
       (result) => this.#succeed(call, result),
       (error) => this.#fail(call, error),

@@ -9,15 +9,17 @@ import {
   type ChannelClosed,
   type InitializeResult,
   RpcError,
+  type RpcId,
   type UpstreamOwner,
+  type UpstreamSession,
 } from "../../transports/upstream/contract.ts";
 import type { ClientCall } from "./calls.ts";
 import { clientRefusal, severity } from "./capabilities.ts";
-import { type ClientRequest, replaceToken } from "./client_requests.ts";
+import { replaceToken } from "./client_requests.ts";
+import { forgetConnection, memoryLost, rememberConnection } from "./memory.ts";
 import { restore, startForUpdates } from "./own_methods.ts";
 import { PRIMING_VERSION, type SessionParts, withdrawn } from "./parts.ts";
 import { RpcCode } from "./rpc.ts";
-import { rememberRunning } from "./takeover.ts";
 
 type Params = Record<string, unknown> | undefined;
 
@@ -34,10 +36,21 @@ export class FromUpstreams implements UpstreamOwner {
     this.#parts = parts;
   }
 
+  onConnected(upstream: string, session: UpstreamSession | undefined): void | Promise<void> {
+    const parts = this.#parts();
+    return parts.closed ? undefined : rememberConnection(parts, upstream, session);
+  }
+
+  onForgotten(upstream: string): void {
+    const parts = this.#parts();
+    if (parts.closed) return;
+    forgetConnection(parts, upstream);
+    memoryLost(parts, upstream);
+  }
+
   onStarted(upstream: string, greeting: InitializeResult): void {
     const parts = this.#parts();
     if (parts.closed) return;
-    rememberRunning(parts, upstream);
     restore(parts, upstream, greeting);
   }
 
@@ -47,6 +60,7 @@ export class FromUpstreams implements UpstreamOwner {
     params: Params,
     related: number | undefined,
     signal: AbortSignal,
+    question?: RpcId,
   ): Promise<unknown> {
     if (method === "ping") return PONG;
     const parts = this.#parts();
@@ -65,21 +79,9 @@ export class FromUpstreams implements UpstreamOwner {
     const stream = call === undefined ? parts.needStreams().standalone() : parts.needCalls().streamOf(call);
     const id = requests.nextId();
     const { token, params: sent } = replaceToken(params, id);
-    return new Promise((resolve, reject) => {
-      const request: ClientRequest = {
-        id,
-        upstream,
-        related: call?.related,
-        stream,
-        token,
-        resolve,
-        reject,
-        signal,
-        onAbort: () => parts.withdraw(request, "the server no longer wants the answer"),
-      };
-      requests.add(request);
-      parts.needStreams().send(stream, JSON.stringify({ jsonrpc: "2.0", id, method, params: sent }));
-    });
+    const answer = parts.ask({ id, upstream, related: call?.related, stream, token, question }, () => signal);
+    parts.needStreams().send(stream, JSON.stringify({ jsonrpc: "2.0", id, method, params: sent }));
+    return answer;
   }
 
   onNotification(upstream: string, method: string, params: Params, related: number | undefined): void | Promise<void> {
@@ -95,7 +97,7 @@ export class FromUpstreams implements UpstreamOwner {
       case "notifications/tools/list_changed":
       case "notifications/prompts/list_changed":
       case "notifications/resources/list_changed":
-        parts.router?.listChanged(upstream, method);
+        parts.needRouter().listChanged(upstream, method);
         return this.#announce(method, undefined);
       case "notifications/resources/updated":
         if (this.#subscribed(params?.uri)) this.#announce(method, params);
@@ -117,6 +119,8 @@ export class FromUpstreams implements UpstreamOwner {
       parts.withdraw(request, "the server went away");
     }
     const { state, worker } = parts.ctx;
+    if (!parts.closed) forgetConnection(parts, upstream);
+    if (!parts.closed && closed.forgotten === true) memoryLost(parts, upstream);
     if (parts.closed || closed.reason === "closed" || state.subscriptions.length === 0) return;
     worker.clock.after(RESTART_MS, () => {
       if (!parts.closed) startForUpdates(parts, upstream);

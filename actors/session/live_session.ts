@@ -7,9 +7,9 @@ import type { EventsCall, PostAnswer, PostCall, SessionEvent, SessionState } fro
 import { FromClient } from "./from_client.ts";
 import { FromUpstreams } from "./from_upstreams.ts";
 import { idleSweep, type SweptSession } from "./idle.ts";
-import { startForUpdates } from "./own_methods.ts";
+import { restoreUpstreams, tellLostMemory } from "./memory.ts";
 import { SessionParts } from "./parts.ts";
-import { takeOver, tellLostMemory } from "./takeover.ts";
+import { takeOver } from "./takeover.ts";
 import type { UpstreamAccess } from "./upstreams.ts";
 
 export class LiveSession implements SweptSession {
@@ -24,9 +24,9 @@ export class LiveSession implements SweptSession {
     this.#client = new FromClient(this.#parts);
     this.#lastUsed = ctx.worker.clock.now();
     idleSweep(ctx.worker).add(this);
-    takeOver(this.#parts);
-    // Another activation had this session before: its subscriptions go on although no request may come for a while.
-    if (ctx.state.subscriptions.length > 0) for (const name of ctx.state.upstreams) startForUpdates(this.#parts, name);
+    // Where another activation had this session before.
+    takeOver(this.#parts, this.#client);
+    restoreUpstreams(this.#parts);
   }
 
   /** Calls in flight. */

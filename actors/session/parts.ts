@@ -8,6 +8,7 @@ import type { UpstreamOwner } from "../../transports/upstream/contract.ts";
 import { ClientCalls } from "./calls.ts";
 import { type ClientRequest, ClientRequests } from "./client_requests.ts";
 import type { SessionState } from "./contract.ts";
+import { storedCalls, storedConnections, storedQuestions } from "./handover.ts";
 import { Router } from "./router.ts";
 import { type SessionSettings, sessionSettings } from "./settings.ts";
 import { Streams } from "./streams.ts";
@@ -78,7 +79,12 @@ export class SessionParts {
     const { state } = this.ctx;
     const log = this.streams?.snapshot();
     if (log === undefined) delete state.log;
-    else state.log = { ...log, asked: (this.requests?.all() ?? []).map(({ id, stream }) => [id, stream.id]) };
+    else {
+      state.log = { ...log, asked: storedQuestions(this) };
+      const calls = storedCalls(this);
+      if (calls.length > 0) state.log.calls = calls;
+    }
+    if (state.connections !== undefined) state.connections = storedConnections(this, state.connections);
   }
 
   needUpstreams(): SessionUpstreams {
@@ -91,6 +97,27 @@ export class SessionParts {
     return this.router;
   }
 
+  /**
+   * Registers a request of an upstream to the client; the promise settles with the answer. `wanted` says until when the
+   * upstream wants it.
+   */
+  ask(
+    request: Omit<ClientRequest, "resolve" | "reject" | "signal" | "onAbort">,
+    wanted: (answer: Promise<unknown>) => AbortSignal,
+  ): Promise<unknown> {
+    const { promise, resolve, reject } = withResolvers();
+    const asked: ClientRequest = {
+      ...request,
+      resolve,
+      reject,
+      signal: wanted(promise),
+      onAbort: () => this.withdraw(asked, "the server no longer wants the answer"),
+    };
+    this.needRequests().add(asked);
+    if (asked.signal.aborted) asked.onAbort();
+    return promise;
+  }
+
   /** Nobody wants the client's answer to `request` any more: the upstream's promise rejects, the client is told. */
   withdraw(request: ClientRequest, reason: string): void {
     if (this.requests?.remove(request) !== true) return;
@@ -101,6 +128,16 @@ export class SessionParts {
     const text = JSON.stringify({ jsonrpc: "2.0", method: "notifications/cancelled", params });
     void streams.sendEphemeral(request.stream.ended ? streams.standalone() : request.stream, text);
   }
+}
+
+function withResolvers() {
+  let resolve = (_result: unknown): void => {};
+  let reject = (_error: Error): void => {};
+  const promise = new Promise<unknown>((onResult, onError) => {
+    resolve = onResult;
+    reject = onError;
+  });
+  return { promise, resolve, reject };
 }
 
 export function withdrawn(reason: string): TroupeError {

@@ -44,7 +44,8 @@ export class Router {
     if (this.#only !== undefined) {
       const catalogue = this.#upstreams.known(this.#only);
       if (catalogue !== undefined && !offers(catalogue, method)) return Promise.reject(methodNotFound(method));
-      return this.#send(this.#only, call, method, params);
+      const result = this.#send(this.#only, call, method, params);
+      return method === "tools/list" ? this.#learnFrom(this.#only, params, result) : result;
     }
     return this.#routeReadable(call, method, params) ?? this.#routeAmongSeveral(call, method, params);
   }
@@ -59,11 +60,39 @@ export class Router {
     return this.#only ?? this.#owners?.owner(uri);
   }
 
+  /** The upstream that has tool `name`, and what it is called there; undefined where none has. */
+  async toolOf(name: string): Promise<ResolvedName | undefined> {
+    if (this.#only !== undefined) return { upstream: this.#only, name };
+    return this.#resolve(name, "tools", await this.#responsible("tools/call"));
+  }
+
+  /** The tools of `upstream` that may be run twice; asks where no list has told. */
+  async repeatableTools(upstream: string): Promise<ReadonlySet<string>> {
+    const known = this.#upstreams.repeatable(upstream);
+    if (known !== undefined) return known;
+    const method = "tools/list";
+    const options = { related: this.#nextRelated(), progress: false };
+    const gathered = await this.#gather(method, "tools", [upstream], (_upstream, cursor) =>
+      this.#upstreams.client(upstream).request(method, cursor === undefined ? {} : { cursor }, options),
+    );
+    return this.#upstreams.learnTools(upstream, gathered[0]?.items ?? []);
+  }
+
   /** A list of `upstream` changed: what was learned from it is stale. */
   listChanged(upstream: string, notification: string): void {
-    if (notification === "notifications/tools/list_changed") this.#names?.tools.clear();
-    else if (notification === "notifications/prompts/list_changed") this.#names?.prompts.clear();
+    if (notification === "notifications/tools/list_changed") {
+      this.#names?.tools.clear();
+      this.#upstreams.forgetTools(upstream);
+    } else if (notification === "notifications/prompts/list_changed") this.#names?.prompts.clear();
     else this.#owners?.forget(upstream);
+  }
+
+  /** Learns from a list that passes by, if it is whole. */
+  async #learnFrom(upstream: string, params: Params, listed: Promise<unknown>): Promise<unknown> {
+    const result = await listed;
+    const whole = params?.cursor === undefined && isObject(result) && result.nextCursor === undefined;
+    if (whole && Array.isArray(result.tools)) this.#upstreams.learnTools(upstream, result.tools.filter(isObject));
+    return result;
   }
 
   /** Sends `method` to one upstream in the course of `call`. */
@@ -165,6 +194,7 @@ export class Router {
     const owners = new Map<string, string>();
     const merged: Item[] = [];
     for (const { upstream, items } of gathered) {
+      if (kind === "tools") this.#upstreams.learnTools(upstream, items);
       for (const item of items) {
         if (typeof item.name !== "string") continue;
         const name = this.#prefixed ? prefixedName(upstream, item.name) : item.name;

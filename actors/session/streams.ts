@@ -33,6 +33,7 @@ import { TroupeError } from "../../runtime/actor/errors.ts";
 import type { RpcId } from "../../transports/upstream/contract.ts";
 import type { SessionEvent, StoredEvent, StoredLog, StoredStream } from "./contract.ts";
 import { Journal } from "./journal.ts";
+import { isObject } from "./rpc.ts";
 import type { EventLogBounds } from "./settings.ts";
 
 /** Ephemeral messages waiting per stream, while somebody reads it and while nobody does. */
@@ -328,6 +329,12 @@ export class Streams {
     return { streams, events, asked: [] };
   }
 
+  /** The stream that is to answer `request` or has done so, as far as the log goes back. */
+  answering(request: RpcId): EventStream | undefined {
+    for (const stream of this.#streams.values()) if (stream.waiting.includes(request)) return stream;
+    return this.#log.find(({ stream, data }) => stream !== this.#standalone && respondsTo(data, request))?.stream;
+  }
+
   /** POSTs' streams that have not ended. */
   unfinished(): EventStream[] {
     return [...this.#streams.values()].filter((stream) => !stream.ended && stream !== this.#standalone);
@@ -513,6 +520,12 @@ export class Streams {
 
 function eventId(stream: EventStream, seq: number): string {
   return `${stream.id}-${seq.toString(36)}`;
+}
+
+/** Whether `data`, an event's text, is the response to `request`. */
+function respondsTo(data: string, request: RpcId): boolean {
+  const message: unknown = data === "" ? undefined : JSON.parse(data);
+  return isObject(message) && message.method === undefined && message.id === request;
 }
 
 async function woken(reader: Reader): Promise<void> {

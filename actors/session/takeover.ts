@@ -1,92 +1,92 @@
 /**
  * What a session does first when another activation had it before, because that one's node died or gave it away.
  *
- * Streams, events and their ids come from the stored log (streams.ts). What was in flight is gone with the former
- * owner, and every waiting client gets an honest end: its call is answered with an error that says that nobody knows
- * whether it ran, and a request of an upstream that can no longer take the answer is withdrawn.
+ * Streams, events and their ids come from the stored log (streams.ts); what was under way comes with it (handover.ts).
+ * - A call on an HTTP upstream: its answer is fetched from where its stream was left, so the client notices nothing.
+ * - Any other call, and one whose answer cannot be fetched: it is run again where that is safe (repeat.ts), else it is
+ *   answered with an error that says that nobody knows whether it ran.
+ * - A question of an HTTP upstream: it keeps its id, so the client's answer still finds its way. Of an upstream that
+ *   died with the former owner it is withdrawn with `notifications/cancelled`.
  *
- * Memory of upstreams that lived in the former owner (processes and modules) is gone too. The client is told once, on
- * the next stream it opens: a warning as `notifications/message`, and `list_changed` for what the upstream declares, so
- * that it asks again. It is told only of upstreams that had begun to run; the state keeps their names (`ran`), written
- * when one starts for the first time.
+ * What became of the memory of upstreams is told apart from that (memory.ts).
  */
-import type { Catalogue, UpstreamConfig } from "../../transports/upstream/contract.ts";
-import { LOG_LEVELS, severity } from "./capabilities.ts";
+import type { RpcId, UpstreamClient } from "../../transports/upstream/contract.ts";
+import { type ClientCall, Exchange } from "./calls.ts";
+import type { StoredCall, StoredLog, StoredQuestion } from "./contract.ts";
+import type { FromClient } from "./from_client.ts";
 import type { SessionParts } from "./parts.ts";
-import { errorText, isObject, RpcCode } from "./rpc.ts";
 import type { EventStream } from "./streams.ts";
 
-const LISTS = ["tools", "prompts", "resources"] as const;
-const WARNING = LOG_LEVELS.indexOf("warning");
-
-/** Ends what the former activation left open. Call once, when the activation begins. */
-export function takeOver(parts: SessionParts): void {
-  const { log, ran } = parts.ctx.state;
-  if (ran !== undefined && ran.length > 0) parts.lostMemory = [...ran];
+/** Goes on with what the former activation left open, or ends it. Call once, when the activation begins. */
+export function takeOver(parts: SessionParts, client: FromClient): void {
+  const { log } = parts.ctx.state;
   if (log === undefined) return;
-  const streams = parts.needStreams();
-  const unfinished = streams.unfinished();
-  for (const [requestId, id] of log.asked) {
-    const params = { requestId, reason: "the server that asked is gone: its node died" };
-    const withdrawal = JSON.stringify({ jsonrpc: "2.0", method: "notifications/cancelled", params });
-    streams.send(unfinished.find((stream) => stream.id === id) ?? streams.standalone(), withdrawal);
-    parts.ctx.worker.count("troupe_session_takeover_withdrawn_total");
+  const calls = restoreCalls(parts, log);
+  for (const [id, streamId, question] of log.asked) {
+    const stream = calls.find(({ call }) => call.exchange.stream?.id === streamId)?.call.exchange.stream;
+    takeQuestion(parts, id, stream ?? parts.needStreams().standalone(), question, calls);
   }
-  for (const stream of unfinished) {
-    for (const request of [...stream.waiting]) {
-      const message = "the node that ran this request died or left; whether the request took effect is unknown";
-      const data = { code: "unavailable", started: "unknown", retryable: false };
-      streams.answered(stream, request);
-      streams.send(stream, errorText(request, { code: RpcCode.internal, message, data }));
-      parts.ctx.worker.count("troupe_session_takeover_failed_calls_total");
+  for (const { call, stored } of calls) client.goOn(call, fetched(parts, call, stored));
+}
+
+interface Restored {
+  readonly call: ClientCall;
+  readonly stored: StoredCall | undefined;
+}
+
+function restoreCalls(parts: SessionParts, log: StoredLog): Restored[] {
+  const restored: Restored[] = [];
+  for (const stream of parts.needStreams().unfinished()) {
+    const exchange = Exchange.restored(stream, stream.waiting.length);
+    for (const id of stream.waiting) {
+      const stored = log.calls?.find((known) => known.id === id);
+      const params = stored?.params === undefined ? undefined : (JSON.parse(stored.params) as Record<string, unknown>);
+      const call = parts.needCalls().restore(exchange, stored ?? { id, method: "" }, params);
+      call.upstream = stored?.upstream;
+      restored.push({ call, stored });
     }
-    streams.end(stream);
   }
+  return restored;
 }
 
-/** `upstream` runs now: should this node die, the client must be told that its memory is gone. */
-export function rememberRunning(parts: SessionParts, upstream: string): void {
-  const { ctx, settings } = parts;
-  const config = settings.upstreams.find(({ name }) => name === upstream);
-  if (config === undefined || !livesHere(config) || ctx.state.ran?.includes(upstream) === true) return;
-  ctx.state.ran = [...(ctx.state.ran ?? []), upstream];
-  ctx.commit().catch((error) => ctx.worker.log.warn("it was not stored that an upstream runs", { upstream, error }));
+/** The answer of a call that goes on without us; undefined where none does. */
+function fetched(parts: SessionParts, call: ClientCall, stored: StoredCall | undefined): Promise<unknown> | undefined {
+  if (stored?.upstream === undefined || stored.sent === undefined) return undefined;
+  const upstream = connected(parts, stored.upstream);
+  const resumed = upstream?.resumeRequest?.({ id: stored.sent, cursor: stored.cursor }, { related: call.related });
+  if (resumed !== undefined) parts.ctx.worker.count("troupe_session_calls_resumed_total");
+  return resumed;
 }
 
-/** Tells on `stream` what memory was lost, if the client has not been told yet. */
-export async function tellLostMemory(parts: SessionParts, stream: EventStream): Promise<void> {
-  const { lostMemory, ctx } = parts;
-  if (lostMemory === undefined || stream.ended) return;
-  parts.lostMemory = undefined;
-  const upstreams = parts.needUpstreams();
-  const described = await Promise.allSettled(lostMemory.map((name) => upstreams.describe(name)));
-  if (parts.closed) return;
-  const unreachable = lostMemory.filter((_name, at) => described[at]?.status === "rejected");
-  // They are told of on the stream after this one.
-  if (unreachable.length > 0) parts.lostMemory = unreachable;
-  // Stored with what is sent: a successor tells of what runs by now, and of what could not be told.
-  const left = (name: string): boolean => unreachable.includes(name) || upstreams.get(name)?.running === true;
-  ctx.state.ran = ctx.state.ran?.filter(left);
-  for (const outcome of described) if (outcome.status === "fulfilled") tell(parts, stream, outcome.value);
+function takeQuestion(
+  parts: SessionParts,
+  id: string,
+  stream: EventStream,
+  question: StoredQuestion | undefined,
+  calls: readonly Restored[],
+): void {
+  const upstream = question === undefined ? undefined : connected(parts, question.upstream);
+  if (question === undefined || upstream?.resumeQuestion === undefined) return withdraw(parts, id, stream);
+  const related = calls.find(({ call }) => call.id === question.call)?.call.related;
+  parts.ask(
+    { id, upstream: question.upstream, related, stream, token: question.token, question: question.id },
+    (answer) => resumeQuestion(upstream, question.id, answer),
+  );
 }
 
-function tell(parts: SessionParts, opened: EventStream, { name, capabilities }: Catalogue): void {
-  const streams = parts.needStreams();
-  const stream = opened.ended ? streams.standalone() : opened;
-  const least = severity(parts.ctx.state.logLevel) ?? 0;
-  if (capabilities.logging !== undefined && least <= WARNING) {
-    const data = `The server "${name}" was restarted on another node: what it kept in memory for this session is lost.`;
-    const params = { level: "warning", logger: "troupe", data };
-    streams.send(stream, JSON.stringify({ jsonrpc: "2.0", method: "notifications/message", params }));
-  }
-  for (const list of LISTS) {
-    const declared = capabilities[list];
-    if (!isObject(declared) || declared.listChanged !== true) continue;
-    streams.send(stream, JSON.stringify({ jsonrpc: "2.0", method: `notifications/${list}/list_changed` }), true);
-  }
-  parts.ctx.worker.count("troupe_session_upstream_resets_total");
+function resumeQuestion(upstream: UpstreamClient, id: RpcId, answer: Promise<unknown>): AbortSignal {
+  return upstream.resumeQuestion?.(id, answer) ?? AbortSignal.abort();
 }
 
-function livesHere({ transport }: UpstreamConfig): boolean {
-  return transport.kind !== "http";
+function withdraw(parts: SessionParts, requestId: string, stream: EventStream): void {
+  const params = { requestId, reason: "the server that asked is gone: its node died" };
+  parts.needStreams().send(stream, JSON.stringify({ jsonrpc: "2.0", method: "notifications/cancelled", params }));
+  parts.ctx.worker.count("troupe_session_takeover_withdrawn_total");
+}
+
+/** The client of an upstream that kept a session for the former owner. */
+function connected(parts: SessionParts, name: string): UpstreamClient | undefined {
+  const known =
+    parts.ctx.state.connections?.[name] !== undefined && parts.settings.upstreams.some((u) => u.name === name);
+  return known ? parts.needUpstreams().client(name) : undefined;
 }

@@ -14,6 +14,7 @@ import type {
   UpstreamClient,
   UpstreamConfig,
   UpstreamOwner,
+  UpstreamSession,
 } from "../../transports/upstream/contract.ts";
 import type { SessionState } from "./contract.ts";
 import { sessionSettings } from "./settings.ts";
@@ -35,6 +36,8 @@ export interface UpstreamAccess {
       owner: UpstreamOwner;
       handshake: Handshake;
       keepRunning: () => boolean;
+      /** The connection of a former owner of the session. */
+      resume: UpstreamSession | undefined;
     },
   ): UpstreamClient;
 }
@@ -42,6 +45,8 @@ export interface UpstreamAccess {
 /** What a worker knows of its upstreams. Bounded by the number of configured upstreams. */
 interface WorkerView {
   catalogues: Map<string, Catalogue>;
+  /** Tools that say of themselves that they may be run twice. */
+  repeatable: Map<string, ReadonlySet<string>>;
   failures: Map<string, { error: unknown; at: number }>;
   /** When each warning was written last; keys are upstream and a constant text. */
   warned: Map<string, number>;
@@ -81,6 +86,7 @@ export class SessionUpstreams {
       owner: this.#owner,
       handshake: { protocolVersion: state.protocolVersion, capabilities, clientInfo: state.clientInfo },
       keepRunning: () => state.subscriptions.length > 0,
+      resume: state.connections?.[name],
     });
     this.#clients = [...this.#clients, client];
     return client;
@@ -104,6 +110,23 @@ export class SessionUpstreams {
   /** What `name` offers, as far as this worker knows. */
   known(name: string): Catalogue | undefined {
     return this.#view().catalogues.get(name);
+  }
+
+  /** The tools of `name` that may be run twice, as far as this worker knows from a list. */
+  repeatable(name: string): ReadonlySet<string> | undefined {
+    return this.#view().repeatable.get(name);
+  }
+
+  /** Remembers which of these tools may be run twice; they are all that `name` has. */
+  learnTools(name: string, tools: readonly Record<string, unknown>[]): ReadonlySet<string> {
+    const names = repeatableNames(tools);
+    this.#view().repeatable.set(name, names);
+    return names;
+  }
+
+  /** The list of tools changed. */
+  forgetTools(name: string): void {
+    this.#view().repeatable.delete(name);
   }
 
   /** What `name` offers. Rejects when it cannot be reached, at once if that was so a moment ago. */
@@ -175,7 +198,7 @@ export class SessionUpstreams {
     const { worker } = this.#ctx;
     let view = views.get(worker);
     if (view === undefined) {
-      view = { catalogues: new Map(), failures: new Map(), warned: new Map() };
+      view = { catalogues: new Map(), repeatable: new Map(), failures: new Map(), warned: new Map() };
       views.set(worker, view);
     }
     return view;
@@ -186,4 +209,15 @@ export class SessionUpstreams {
     if (config !== undefined) return config;
     throw new TroupeError("unavailable", `upstream "${name}" is not configured on this node`, { started: "no" });
   }
+}
+
+/** MCP, Tools: `annotations.readOnlyHint` and `annotations.idempotentHint`. */
+function repeatableNames(tools: readonly Record<string, unknown>[]): ReadonlySet<string> {
+  const names = new Set<string>();
+  for (const { name, annotations } of tools) {
+    if (typeof name !== "string" || typeof annotations !== "object" || annotations === null) continue;
+    const hints: { readOnlyHint?: unknown; idempotentHint?: unknown } = annotations;
+    if (hints.readOnlyHint === true || hints.idempotentHint === true) names.add(name);
+  }
+  return names;
 }

@@ -11,9 +11,11 @@
  * request closes as soon as its body was read.
  *
  * A stream that breaks because its session moves or its node died is opened again from the last event id the client was
- * given, so most clients never notice. If that fails for a POST, its client gets an honest error as the last event.
+ * given, so most clients never notice. A POST whose owner died before it answered is handed to the next owner, marked as
+ * one that comes again: that one knows whether it is being answered already, and what may be run twice. Where nothing
+ * helps, the client gets an honest error, for a stream as its last event.
  */
-import type { EventsCall, PostAnswer } from "../../actors/session/contract.ts";
+import type { EventsCall, PostAnswer, PostCall } from "../../actors/session/contract.ts";
 import { errorText, isObject, RpcCode } from "../../actors/session/rpc.ts";
 import type { Clock } from "../../runtime/actor/clock.ts";
 import { TroupeError } from "../../runtime/actor/errors.ts";
@@ -48,6 +50,8 @@ export interface McpEndpointOptions {
 const METHODS = "GET, POST, DELETE, OPTIONS";
 /** Waits between attempts to open a broken stream again: longer together than it takes to declare a node dead. */
 const REOPEN_AFTER_MS = [50, 200, 500, 1_000, 2_000, 4_000, 4_000];
+/** The same for a body whose owner did not answer it. While an owner's death is not certain the router holds the body. */
+const POST_AGAIN_AFTER_MS = [0, 50, 200, 500, 1_000];
 const MAX_EVENT_ID_LENGTH = 256;
 
 export class McpEndpoint {
@@ -148,18 +152,41 @@ export class McpEndpoint {
       }
       const sessionId = sessionIdOf(named, id);
       if (typeof sessionId !== "string") return exchange.json(sessionId.status, sessionId.body);
-      const answer = await this.#options.gateway.post(sessionId, call);
+      let answer: PostAnswer;
+      try {
+        answer = await this.#options.gateway.post(sessionId, call);
+      } catch (error) {
+        answer = await this.#postAgain(sessionId, call, error);
+      }
       return await this.#answer(exchange, answer, sessionId, { ...call, id }, NO_HEADERS);
     } catch (error) {
       this.#fail(exchange, error, id);
     }
   }
 
+  /** Hands a body over that failed with `failure`. Rejects with the last failure. */
+  async #postAgain(sessionId: string, call: PostCall, failure: unknown): Promise<PostAnswer> {
+    const { gateway, clock } = this.#options;
+    let last = failure;
+    let again = false;
+    for (const waitMs of POST_AGAIN_AFTER_MS) {
+      if (!lostOwner(last)) break;
+      again ||= last.started !== "no";
+      if (waitMs > 0) await new Promise<void>((resolve) => void clock.after(waitMs, resolve));
+      try {
+        return await gateway.post(sessionId, again ? { ...call, again } : call);
+      } catch (error) {
+        last = error;
+      }
+    }
+    throw last;
+  }
+
   #answer(
     exchange: Exchange,
     answer: PostAnswer,
     sessionId: string,
-    call: { principal: string; version: string | null; id: RpcId | null },
+    call: PostCall & { id: RpcId | null },
     headers: readonly string[],
   ): void | Promise<void> {
     switch (answer.kind) {
@@ -170,14 +197,9 @@ export class McpEndpoint {
       case "refused":
         return exchange.json(answer.status, answer.body, answer.status === 429 ? RETRY_AFTER : headers);
       case "stream": {
-        const { principal, version, id } = call;
-        return this.#relay(
-          exchange,
-          sessionId,
-          { principal, version, stream: answer.stream, lastEventId: null },
-          id,
-          headers,
-        );
+        const { principal, version } = call;
+        const events = { principal, version, stream: answer.stream, lastEventId: null };
+        return this.#relay(exchange, sessionId, events, call, headers);
       }
     }
   }
@@ -218,14 +240,15 @@ export class McpEndpoint {
 
   // Streams
 
-  /** Carries events to the client until they end or the client is gone. `id` is the request a POST's stream answers. */
+  /** Carries events to the client until they end or the client is gone. `posted` is the body that the stream answers. */
   async #relay(
     exchange: Exchange,
     sessionId: string,
     call: EventsCall,
-    id: RpcId | null,
+    posted: (PostCall & { id: RpcId | null }) | null,
     headers: readonly string[],
   ): Promise<void> {
+    const id = posted?.id ?? null;
     const { gateway, streams, clock } = this.#options;
     const { res } = exchange;
     const isAnswer = call.stream !== null;
@@ -238,6 +261,7 @@ export class McpEndpoint {
     let stream: SseStream | undefined;
     let lastDurable = "";
     let attempt = 0;
+    let reposted = false;
     while (!res.destroyed) {
       const events = gateway.events(sessionId, from)[Symbol.asyncIterator]();
       const stop = (): void => void events.return?.().catch(ignore);
@@ -263,8 +287,23 @@ export class McpEndpoint {
           await new Promise<void>((resolve) => clock.after(waitMs, resolve));
           continue;
         }
-        // The request was accepted, so "no such stream" means that its owner is gone and with it what is known.
-        const told = isAnswer && isUnknownStream(error) ? streamLost(sessionId) : error;
+        let told = isAnswer && isUnknownStream(error) ? streamLost(sessionId) : error;
+        if (posted !== null && !reposted && isUnknownStream(error)) {
+          reposted = true;
+          // The request was accepted, so its owner is gone and nothing of the stream was stored.
+          try {
+            const answer = await this.#postAgain(sessionId, posted, streamLost(sessionId));
+            if (answer.kind === "stream") {
+              from = { ...call, stream: answer.stream };
+              continue;
+            }
+            if (stream === undefined) return await this.#answer(exchange, answer, sessionId, posted, headers);
+            if ("body" in answer) await stream.write({ data: answer.body });
+            return stream.end();
+          } catch (failure) {
+            if (!isUnknownStream(failure)) told = failure;
+          }
+        }
         if (stream === undefined) return this.#fail(exchange, told, id);
         if (isAnswer && id !== null && !answers(lastDurable, id)) {
           await stream.write({ data: describeFailure(told, id).body });
@@ -305,6 +344,11 @@ const NO_HEADERS: readonly string[] = [];
 const RETRY_AFTER: readonly string[] = ["retry-after", "1"];
 
 function ignore(): void {}
+
+/** Whether a body failed because its session's owner died or stopped; not because of the session or this node. */
+function lostOwner(error: unknown): error is TroupeError {
+  return TroupeError.is(error, "unavailable") || TroupeError.is(error, "fenced");
+}
 
 function isUnknownStream(error: unknown): boolean {
   return TroupeError.is(error, "not_found") && isObject(error.data) && error.data.status === 400;

@@ -14,6 +14,12 @@
  * sent is ever sent again), and the next request starts it again, after a back-off (backoff.ts) within which requests
  * fail at once with `started: "no"`.
  *
+ * ## Going on for a former owner
+ * A connection that outlives its owner (HTTP) may be given to the next one: it starts with `ping` in place of the
+ * handshake. An upstream that no longer knows the session (404, or an error in answer to `ping`) gets a new one, and the
+ * owner is told (`onForgotten`). Requests of the former owner keep their ids, so their answers, progress and cancel
+ * still fit; questions it took are answered once, and one that the upstream repeats is not asked again.
+ *
  * ## Bounds
  * `MAX_IN_FLIGHT` calls and `MAX_INBOUND` requests of the upstream at once; over it `overloaded`, or a JSON-RPC error to
  * the upstream. A request that is never answered is the caller's to bound (`timeoutMs`, `cancel`). Late answers are
@@ -33,9 +39,11 @@ import {
   type RpcId,
   type RpcMessage,
   type RpcRequest,
+  type SentRequest,
   type UpstreamClient,
   type UpstreamConfig,
   type UpstreamOwner,
+  type UpstreamSession,
 } from "./contract.ts";
 import { checkError, checkInitialize, errorObjectOf, requestMessage } from "./json_rpc.ts";
 
@@ -44,6 +52,7 @@ const MAX_INBOUND = 256;
 /** In place of a call's number: the call is over. */
 const STALE = Symbol("stale");
 const OVERLOADED = -32000;
+const METHOD_NOT_FOUND = -32601;
 
 /** A place under `max_processes`, held while a connection is up or starting. */
 export interface Permit {
@@ -64,6 +73,8 @@ export interface UpstreamClientDeps {
   owner: UpstreamOwner;
   handshake: Handshake;
   services: WorkerServices;
+  /** The connection of a former owner, to go on with. */
+  resume?: UpstreamSession | undefined;
   /** Default: no limit. */
   permits?: Permits | undefined;
   /** True: do not stop it for being idle. */
@@ -71,7 +82,7 @@ export interface UpstreamClientDeps {
   /** Several sessions stand behind `owner`: what belongs to a call that is over belongs to nobody. */
   shared?: boolean;
   /** For tests. */
-  open?: (config: UpstreamConfig, services: WorkerServices) => Channel;
+  open?: (config: UpstreamConfig, services: WorkerServices, resume?: UpstreamSession) => Channel;
 }
 
 /** A client for one owner. Does no I/O before the first request. */
@@ -101,6 +112,8 @@ class Connection {
   closed: ChannelClosed | undefined;
   /** Requests of the upstream that the owner is working on. */
   readonly inbound = new Map<RpcId, AbortController>();
+  /** Of these, those that a former owner took: the upstream may send them again. */
+  taken: Set<RpcId> | undefined;
 
   constructor(channel: Channel, permit: Permit | undefined) {
     this.channel = channel;
@@ -126,6 +139,10 @@ class DirectUpstreamClient implements UpstreamClient {
   #lastUsed = 0;
   #cancelIdle: (() => void) | undefined;
   #ended: string | undefined;
+  /** The connection of a former owner, until it goes on or is found to be gone. */
+  #resume: UpstreamSession | undefined;
+  /** Questions a former owner took, until the connection is up. */
+  readonly #questions = new Map<RpcId, { controller: AbortController; answer: Promise<unknown> }>();
   /** Notifications the owner has not taken yet. */
   #behind = 0;
 
@@ -134,6 +151,7 @@ class DirectUpstreamClient implements UpstreamClient {
     this.#config = config;
     this.#deps = deps;
     this.#prefix = `${deps.epoch}:`;
+    this.#resume = deps.resume;
   }
 
   get running(): boolean {
@@ -161,6 +179,52 @@ class DirectUpstreamClient implements UpstreamClient {
       return new Promise((resolve, reject) => this.#send(method, params, options, resolve, reject));
     }
     return this.#requestWhenUp(method, params, options);
+  }
+
+  get session(): UpstreamSession | undefined {
+    if (this.#up === undefined || this.#result === undefined) return this.#resume;
+    return sessionOf(this.#up, this.#result);
+  }
+
+  sent(related: number): SentRequest | undefined {
+    if (this.#up?.session === undefined) return undefined;
+    for (const [id, pending] of this.#pending) {
+      if (pending.related === related) return { id, cursor: this.#up.cursorOf?.(id) };
+    }
+    return undefined;
+  }
+
+  async resumeRequest({ id, cursor }: SentRequest, { related }: { related: number }): Promise<unknown> {
+    const lost = (detail: string): TroupeError =>
+      new TroupeError("unavailable", `upstream ${this.name}: ${detail}`, { started: "unknown" });
+    if (this.#resume === undefined || cursor === undefined) throw lost("its answer cannot be fetched again");
+    const resumed = new Promise<unknown>((resolve, reject) => {
+      const pending: Pending = { method: "", related, resolve, reject, cancelTimer: undefined };
+      this.#pending.set(id as string, pending);
+    });
+    this.start().then(
+      () => {
+        if (!this.#pending.has(id as string)) return;
+        this.#up?.resumeRequest?.(id, cursor);
+      },
+      (error) => {
+        const pending = this.#pending.get(id as string);
+        if (pending === undefined) return;
+        this.#settled(id as string, pending);
+        pending.reject(lost(error instanceof Error ? error.message : String(error)));
+      },
+    );
+    return resumed;
+  }
+
+  resumeQuestion(id: RpcId, answer: Promise<unknown>): AbortSignal {
+    const controller = new AbortController();
+    this.#questions.set(id, { controller, answer });
+    this.start().catch(() => {
+      this.#questions.delete(id);
+      controller.abort(new TroupeError("unavailable", `upstream ${this.name} cannot be reached`));
+    });
+    return controller.signal;
   }
 
   cancel(related: number, reason: string | undefined): void {
@@ -271,23 +335,29 @@ class DirectUpstreamClient implements UpstreamClient {
       permit?.release();
       throw this.#refusal();
     }
+    const resume = this.#resume;
     let channel: Channel;
     try {
-      channel = (this.#deps.open ?? openChannel)(this.#config, services);
+      channel = (this.#deps.open ?? openChannel)(this.#config, services, resume);
     } catch (error) {
       permit?.release();
       throw this.#failed(error instanceof Error ? error.message : String(error), 0);
     }
     const connection = new Connection(channel, permit);
     this.#connection = connection;
+    if (resume !== undefined) this.#takeQuestions(connection);
     try {
-      const result = await this.#handshake(connection);
-      connection.upSince = services.clock.now();
+      const result = await this.#handshake(connection, resume);
+      if (result === undefined) return await this.#forgotten(connection);
       this.#result = result;
+      await owner.onConnected?.(this.name, sessionOf(channel, result));
+      if (connection.closed !== undefined) throw new Error(connection.closed.detail);
+      connection.upSince = services.clock.now();
       this.#up = channel;
+      this.#resume = undefined;
       this.#lastUsed = connection.upSince;
       this.#watchIdle(this.#config.idleStopMs);
-      owner.onStarted?.(this.name, result);
+      if (resume === undefined) owner.onStarted?.(this.name, result);
       return result;
     } catch (error) {
       const { closed } = connection;
@@ -300,21 +370,48 @@ class DirectUpstreamClient implements UpstreamClient {
     }
   }
 
-  /** `initialize` and `notifications/initialized`; the connection's one handler of messages is set here. */
-  #handshake(connection: Connection): Promise<InitializeResult> {
+  /** The former owner's session is gone, and with it what was on its way there: a new one is begun. */
+  async #forgotten(connection: Connection): Promise<InitializeResult> {
+    this.#resume = undefined;
+    // Not an end: nothing may reach a session that is not ours.
+    void connection.channel.close("fenced");
+    this.#dispose(connection);
+    this.#deps.services.count("troupe_upstream_sessions_forgotten_total");
+    this.#failAll(`upstream ${this.name} no longer knows the session`);
+    this.#deps.owner.onForgotten?.(this.name);
+    return this.#start();
+  }
+
+  #takeQuestions(connection: Connection): void {
+    connection.taken = new Set(this.#questions.keys());
+    for (const [id, { controller, answer }] of this.#questions) {
+      connection.inbound.set(id, controller);
+      this.#answerWith(connection, id, answer);
+    }
+    this.#questions.clear();
+  }
+
+  /**
+   * `initialize` and `notifications/initialized`, or `ping` to a session that a former owner began: undefined when the
+   * upstream does not know it. The connection's one handler of messages is set here.
+   */
+  #handshake(connection: Connection, resume: UpstreamSession | undefined): Promise<InitializeResult | undefined> {
     const { services, handshake } = this.#deps;
     const { channel } = connection;
     const id = `${this.#prefix}0`;
+    const greeting = resume === undefined ? "initialize" : "ping";
     return new Promise((resolve, reject) => {
       const cancelTimer = services.clock.after(this.#config.startTimeoutMs, () => {
-        reject(new Error(`it did not answer initialize within ${this.#config.startTimeoutMs} ms`));
+        reject(new Error(`it did not answer ${greeting} within ${this.#config.startTimeoutMs} ms`));
       });
       channel.onclose = (closed) => {
         cancelTimer();
+        if (resume !== undefined && closed.forgotten === true) resolve(undefined);
         reject(new Error(closed.detail));
         this.#onClose(connection, closed);
       };
       channel.onlost = (lostId, lost) => {
+        if (lostId === id) reject(new Error(lost.detail));
         const pending = this.#pending.get(lostId as string);
         if (pending === undefined) return;
         this.#settled(lostId as string, pending);
@@ -329,13 +426,18 @@ class DirectUpstreamClient implements UpstreamClient {
         if ("method" in message || message.id !== id) return this.#take(connection, message, info);
         cancelTimer();
         if (connection.upSince !== undefined) return;
+        if (resume !== undefined) {
+          const known = message.error === undefined || message.error.code === METHOD_NOT_FOUND;
+          return resolve(known ? resume.greeting : undefined);
+        }
         const result = checkInitialize(message);
         if (typeof result === "string") return reject(new Error(result));
         channel.setProtocolVersion?.(result.protocolVersion);
         channel.send({ jsonrpc: "2.0", method: "notifications/initialized" });
         resolve(result);
       };
-      channel.send({ jsonrpc: "2.0", id, method: "initialize", params: { ...handshake } });
+      const request = { jsonrpc: "2.0", id, method: greeting } as const;
+      channel.send(resume === undefined ? { ...request, params: { ...handshake } } : request);
     });
   }
 
@@ -372,6 +474,8 @@ class DirectUpstreamClient implements UpstreamClient {
     const { channel, inbound } = connection;
     const { id, method, params } = request;
     if (method === "ping") return channel.send({ jsonrpc: "2.0", id, result: {} });
+    // Its stream was resumed from before it.
+    if (connection.taken?.delete(id) === true) return;
     const related = this.#related(info);
     if (related === STALE) {
       this.#deps.services.count("troupe_upstream_uncorrelated_total");
@@ -385,12 +489,21 @@ class DirectUpstreamClient implements UpstreamClient {
     }
     const controller = new AbortController();
     inbound.set(id, controller);
+    const named = channel.session === undefined ? undefined : id;
+    this.#answerWith(
+      connection,
+      id,
+      this.#deps.owner.onRequest(this.name, method, params, related, controller.signal, named),
+    );
+  }
+
+  #answerWith(connection: Connection, id: RpcId, settled: Promise<unknown>): void {
     const answer = (message: RpcMessage): void => {
-      if (!inbound.delete(id) || connection.closed !== undefined) return;
+      if (!connection.inbound.delete(id) || connection.closed !== undefined) return;
       this.#lastUsed = this.#deps.services.clock.now();
-      channel.send(message);
+      connection.channel.send(message);
     };
-    this.#deps.owner.onRequest(this.name, method, params, related, controller.signal).then(
+    settled.then(
       (result) => answer({ jsonrpc: "2.0", id, result: result ?? {} }),
       (error) => answer({ jsonrpc: "2.0", id, error: errorObjectOf(error) }),
     );
@@ -453,7 +566,10 @@ class DirectUpstreamClient implements UpstreamClient {
 
   #sendCancelled(id: string, reason: string | undefined): void {
     const params = reason === undefined ? { requestId: id } : { requestId: id, reason };
-    this.#up?.send({ jsonrpc: "2.0", method: "notifications/cancelled", params });
+    const send = (): void => this.#up?.send({ jsonrpc: "2.0", method: "notifications/cancelled", params });
+    // A former owner's request may be cancelled before this one is connected.
+    if (this.#up === undefined) this.#starting?.then(send, () => {});
+    else send();
   }
 
   /** A connection is gone, by whoever's will. Runs once for each. */
@@ -467,12 +583,16 @@ class DirectUpstreamClient implements UpstreamClient {
     const { services, owner } = this.#deps;
     if (closed.reason === "closed") this.#lastFailure = closed.detail;
     else this.#failed(closed.detail, services.clock.now() - (connection.upSince ?? 0));
-    const message = `upstream ${this.name}: ${closed.detail}`;
+    this.#failAll(`upstream ${this.name}: ${closed.detail}`);
+    owner.onClosed(this.name, closed);
+  }
+
+  /** Nothing that was sent will be answered. */
+  #failAll(message: string): void {
     for (const [id, pending] of [...this.#pending]) {
       this.#settled(id, pending);
       pending.reject(new TroupeError("unavailable", message, { started: "unknown" }));
     }
-    owner.onClosed(this.name, closed);
   }
 
   #dispose(connection: Connection): void {
@@ -536,6 +656,15 @@ class DirectUpstreamClient implements UpstreamClient {
       started: "yes",
     });
   }
+}
+
+/** What a successor needs to go on with `channel`; undefined where none can. */
+function sessionOf({ session }: Channel, result: InitializeResult): UpstreamSession | undefined {
+  if (session === undefined) return undefined;
+  // Long, and told to nobody again.
+  const { instructions: _, ...greeting } = result;
+  const { sessionId, cursor } = session;
+  return cursor === undefined ? { sessionId, greeting } : { sessionId, greeting, cursor };
 }
 
 /** Notifications about the server, whichever call they were sent in. */

@@ -75,6 +75,8 @@ export interface UpstreamConfig {
 export interface ChannelClosed {
   reason: "closed" | "exited" | "crashed" | "protocol" | "network";
   detail: string;
+  /** The upstream runs, but what it knew of this session is gone (HTTP 404). */
+  forgotten?: true;
 }
 
 /** Ties messages to the request in whose course they were sent, where the transport can tell. */
@@ -87,6 +89,23 @@ export interface ChannelMessageInfo {
 export interface RequestLost {
   started: Started;
   detail: string;
+}
+
+/**
+ * What the next owner needs to go on with a connection that outlives its owner (HTTP): plain data, stored with whoever
+ * owns the connection.
+ */
+export interface UpstreamSession {
+  sessionId: string;
+  greeting: InitializeResult;
+  /** Id of the last event of its standalone stream. */
+  cursor?: string;
+}
+
+/** A request on its way: under which id it was sent, and the id of the last event of its answer's stream. */
+export interface SentRequest {
+  id: RpcId;
+  cursor: string | undefined;
 }
 
 /** One live connection to one MCP server: JSON-RPC messages in both directions, in order. */
@@ -107,6 +126,12 @@ export interface Channel {
   resume?(): void;
   /** Tells an HTTP transport which version was negotiated. */
   setProtocolVersion?(version: string): void;
+  /** HTTP: what names the upstream's session, for whoever goes on with it. */
+  readonly session?: { sessionId: string; cursor: string | undefined } | undefined;
+  /** HTTP: the id of the last event of the stream that answers request `id`. */
+  cursorOf?(id: RpcId): string | undefined;
+  /** HTTP: goes on reading the stream that answers request `id`, from the event after `cursor`. */
+  resumeRequest?(id: RpcId, cursor: string): void;
   /**
    * Ends it: stdin closed, then SIGTERM, then SIGKILL to the process group; or the HTTP session deleted unless `reason`
    * says that ownership moved (`fenced`, `drain`).
@@ -131,13 +156,17 @@ export interface InitializeResult {
 
 /** What a session gives to its upstream clients. */
 export interface UpstreamOwner {
-  /** A request from the upstream (sampling, elicitation, roots, ping). Rejecting with `RpcError` answers that error. */
+  /**
+   * A request from the upstream (sampling, elicitation, roots, ping). Rejecting with `RpcError` answers that error. `id`
+   * is the upstream's own, where the connection outlives its owner: with it a successor may answer (`resumeQuestion`).
+   */
   onRequest(
     upstream: string,
     method: string,
     params: Record<string, unknown> | undefined,
     related: number | undefined,
     signal: AbortSignal,
+    id?: RpcId,
   ): Promise<unknown>;
   /**
    * A notification. For progress, `params.progressToken` is absent: the session puts its client's own token back.
@@ -150,8 +179,15 @@ export interface UpstreamOwner {
     related: number | undefined,
   ): void | Promise<void>;
   /**
-   * A connection is up, for the first time or again; called before requests that waited for it are sent. Requests made
-   * here (log level, subscriptions) go out first.
+   * The handshake is done; nothing is sent before the promise settles. `session`: what a successor needs to go on with
+   * this connection, undefined where none can. Must not reject.
+   */
+  onConnected?(upstream: string, session: UpstreamSession | undefined): void | Promise<void>;
+  /** The upstream no longer knows the session that a former owner had there: a new one is begun. */
+  onForgotten?(upstream: string): void;
+  /**
+   * A new connection is up, for the first time or again; called before requests that waited for it are sent. Requests
+   * made here (log level, subscriptions) go out first. Not called where a former owner's connection goes on.
    */
   onStarted?(upstream: string, result: InitializeResult): void;
   /** The upstream wants the client's stream of that call closed, so that the client polls (SEP-1699). */
@@ -176,6 +212,14 @@ export interface UpstreamClient {
     params: Record<string, unknown> | undefined,
     options: { related: number; progress: boolean; timeoutMs?: number },
   ): Promise<unknown>;
+  /** What a successor needs to go on with this connection as it is now; undefined where none can, or none is up. */
+  readonly session?: UpstreamSession | undefined;
+  /** How a call in flight was sent; undefined where nobody else could fetch its answer. */
+  sent?(related: number): SentRequest | undefined;
+  /** Goes on with a request that a former owner sent: settles as `request` does. Rejects if the session is forgotten. */
+  resumeRequest?(sent: SentRequest, options: { related: number }): Promise<unknown>;
+  /** Answers a question that a former owner took; the signal says that the upstream no longer wants the answer. */
+  resumeQuestion?(id: RpcId, answer: Promise<unknown>): AbortSignal;
   /** Sends `notifications/cancelled` for that call; its `request` promise rejects with `cancelled`. Unknown: ignored. */
   cancel(related: number, reason: string | undefined): void;
   notify(method: string, params: Record<string, unknown> | undefined): void;

@@ -6,6 +6,11 @@
  * to that request, also after the SDK has resumed its stream by GET. One more transport, the main one, carries the
  * handshake, notifications, answers, and the standalone GET stream, whose messages belong to no request.
  *
+ * ## Going on with a former owner's session
+ * Every stream's last event id is kept (its cursor). A successor that is given the session id needs no handshake: it
+ * opens the standalone stream from its cursor, and fetches the answers of requests that were on their way by GET with
+ * theirs (`resumeRequest`). What an upstream without event ids sent meanwhile is lost.
+ *
  * ## Ends
  * - 404 for a request with our session id: the upstream has forgotten the session. The channel closes as `closed`, and the
  *   request is `lost` as never started; the next request starts a new session.
@@ -21,7 +26,15 @@
 import type { StreamableHTTPClientTransport } from "@modelcontextprotocol/client";
 import type { WorkerServices } from "../../runtime/actor/define.ts";
 import type { AbortReason, Started } from "../../runtime/actor/errors.ts";
-import type { Channel, ChannelClosed, ChannelMessageInfo, RpcId, RpcMessage, UpstreamConfig } from "./contract.ts";
+import type {
+  Channel,
+  ChannelClosed,
+  ChannelMessageInfo,
+  RpcId,
+  RpcMessage,
+  UpstreamConfig,
+  UpstreamSession,
+} from "./contract.ts";
 
 type HttpTransport = Extract<UpstreamConfig["transport"], { kind: "http" }>;
 type SdkMessage = Parameters<StreamableHTTPClientTransport["send"]>[0];
@@ -43,6 +56,12 @@ const RESUME = {
 const RESUME_ALWAYS = { ...RESUME, maxRetries: 1_000_000 };
 const REFUSED = new Set(["ECONNREFUSED", "ENOTFOUND", "EAI_AGAIN", "EHOSTUNREACH", "ENETUNREACH"]);
 
+interface OpenRequest {
+  readonly transport: StreamableHTTPClientTransport;
+  /** Id of the last event of its stream. */
+  cursor: string | undefined;
+}
+
 export class HttpChannel implements Channel {
   onmessage: Channel["onmessage"];
   onclose: Channel["onclose"];
@@ -52,8 +71,12 @@ export class HttpChannel implements Channel {
   readonly #ready: Promise<typeof StreamableHTTPClientTransport>;
   #main: StreamableHTTPClientTransport | undefined;
   #version: string | undefined;
-  /** Transports of requests whose response has not come, by id. */
-  readonly #open = new Map<RpcId, StreamableHTTPClientTransport>();
+  /** The standalone stream is ours to open, so that its event ids are known; the SDK's own attempt is turned away. */
+  #listening = false;
+  /** Of the standalone stream. */
+  #cursor: string | undefined;
+  /** Requests whose response has not come, by id. */
+  readonly #open = new Map<RpcId, OpenRequest>();
   readonly #lingering = new Set<StreamableHTTPClientTransport>();
   /** What later messages must wait for, so that nothing overtakes the handshake. */
   #barrier: Promise<void>;
@@ -61,15 +84,31 @@ export class HttpChannel implements Channel {
   #resume = (): void => {};
   #closed: ChannelClosed | undefined;
 
-  constructor(transport: HttpTransport, services: WorkerServices) {
+  /** `resume`: a session that a former owner began. */
+  constructor(transport: HttpTransport, services: WorkerServices, resume?: UpstreamSession) {
     this.#transport = transport;
     this.#services = services;
+    this.#version = resume?.greeting.protocolVersion;
+    this.#cursor = resume?.cursor;
     this.#ready = import("@modelcontextprotocol/client").then((sdk) => sdk.StreamableHTTPClientTransport);
-    this.#barrier = this.#start().catch((error) => this.#fail("crashed", String(error)));
+    this.#barrier = this.#start(resume?.sessionId).catch((error) => this.#fail("crashed", String(error)));
   }
 
   get congested(): boolean {
     return this.#open.size >= MAX_OPEN;
+  }
+
+  get session(): { sessionId: string; cursor: string | undefined } | undefined {
+    const sessionId = this.#main?.sessionId;
+    return sessionId === undefined ? undefined : { sessionId, cursor: this.#cursor };
+  }
+
+  cursorOf(id: RpcId): string | undefined {
+    return this.#open.get(id)?.cursor;
+  }
+
+  resumeRequest(id: RpcId, cursor: string): void {
+    void this.#barrier.then(() => this.#resumeRequest(id, cursor));
   }
 
   setProtocolVersion(version: string): void {
@@ -109,24 +148,42 @@ export class HttpChannel implements Channel {
       const ended = main.terminateSession().catch((error) => {
         this.#services.log.debug("an upstream did not take DELETE", { url: this.#transport.url, error });
       });
-      this.#fail("closed", `it was stopped (${reason})`, ended);
+      this.#fail("closed", `it was stopped (${reason})`, { last: ended });
       await this.#within(DELETE_MS, ended);
       return void main.close();
     }
     this.#fail("closed", `it was stopped (${reason})`);
   }
 
-  async #start(): Promise<void> {
+  async #start(sessionId: string | undefined): Promise<void> {
     const Transport = await this.#ready;
     const main = new Transport(new URL(this.#transport.url), {
       requestInit: { headers: { ...this.#transport.headers } },
       fetch: (url, init) => this.#fetch(url, init),
+      sessionId,
+      protocolVersion: this.#version,
       reconnectionOptions: RESUME_ALWAYS,
     });
     main.onmessage = (message) => this.onmessage?.(message as RpcMessage, NO_INFO);
     await main.start();
     if (this.#closed !== undefined) return void main.close();
     this.#main = main;
+    if (sessionId !== undefined) this.#listen(main);
+  }
+
+  /** Opens the standalone stream, from its cursor where there is one. An upstream need not have it. */
+  #listen(main: StreamableHTTPClientTransport): void {
+    this.#listening = true;
+    const onresumptiontoken = (id: string): void => {
+      this.#cursor = id;
+    };
+    main.resumeStream(this.#cursor ?? "", { onresumptiontoken }).catch((error) => {
+      this.#services.log.debug("an upstream's standalone stream did not open", { url: this.#transport.url, error });
+      if (this.#cursor === undefined || statusOf(error) === undefined || this.#closed !== undefined) return;
+      // The upstream keeps no events from so long ago: what was missed is lost.
+      this.#cursor = undefined;
+      this.#listen(main);
+    });
   }
 
   /** Everything but a request after the handshake. */
@@ -136,6 +193,7 @@ export class HttpChannel implements Channel {
     const isInitialize = "method" in message && message.method === "initialize";
     try {
       await main.send(message as SdkMessage);
+      if ("method" in message && message.method === "notifications/initialized") this.#listen(main);
     } catch (error) {
       if (isInitialize) this.#fail("network", this.#failure(error));
       else this.#services.log.debug("an upstream did not take a message", { url: this.#transport.url, error });
@@ -145,40 +203,74 @@ export class HttpChannel implements Channel {
       const id = message.params?.requestId as RpcId;
       const request = this.#open.get(id);
       this.#open.delete(id);
-      void request?.close();
+      void request?.transport.close();
     }
   }
 
   async #request(id: RpcId, message: RpcMessage): Promise<void> {
     if (this.#closed !== undefined) return;
-    const Transport = await this.#ready;
-    const request = new Transport(new URL(this.#transport.url), {
-      requestInit: { headers: { ...this.#transport.headers } },
-      fetch: (url, init) => this.#fetch(url, init, id),
-      sessionId: this.#main?.sessionId,
-      protocolVersion: this.#version,
-      reconnectionOptions: RESUME,
-    });
-    const info: ChannelMessageInfo = { relatedRequestId: id };
-    request.onmessage = (received) => {
-      const response = received as RpcMessage;
-      if (!("method" in response) && response.id === id) this.#answered(id, request);
-      this.onmessage?.(response, info);
-    };
-    this.#open.set(id, request);
-    await request.start();
+    const request = await this.#opened(id, undefined);
     try {
-      await request.send(message as SdkMessage, {
+      await request.transport.send(message as SdkMessage, {
+        onresumptiontoken: (cursor) => {
+          request.cursor = cursor;
+        },
         onRequestStreamEnd: () => {
-          this.#lingering.delete(request);
+          this.#lingering.delete(request.transport);
           this.#lost(id, { started: "unknown", detail: "the upstream ended the response stream without a response" });
         },
       });
     } catch (error) {
       const answer = errorAnswer(error, id);
-      if (answer !== undefined && this.#open.delete(id)) this.onmessage?.(answer, info);
+      if (answer !== undefined && this.#open.delete(id)) this.onmessage?.(answer, { relatedRequestId: id });
       else this.#lost(id, { started: startedBefore(error), detail: this.#failure(error) });
     }
+  }
+
+  async #resumeRequest(id: RpcId, cursor: string): Promise<void> {
+    if (this.#closed !== undefined) return;
+    const request = await this.#opened(id, cursor);
+    try {
+      await request.transport.resumeStream(cursor, {
+        onresumptiontoken: (next) => {
+          request.cursor = next;
+        },
+      });
+    } catch (error) {
+      this.#lost(id, { started: "unknown", detail: this.#failure(error) });
+    }
+  }
+
+  /** A transport for one request and what belongs to it. */
+  async #opened(id: RpcId, cursor: string | undefined): Promise<OpenRequest> {
+    const Transport = await this.#ready;
+    const transport = new Transport(new URL(this.#transport.url), {
+      requestInit: { headers: { ...this.#transport.headers } },
+      fetch: (url, init) => this.#fetch(url, init, id),
+      sessionId: this.#main?.sessionId,
+      protocolVersion: this.#version,
+      reconnectionOptions: RESUME,
+      // The SDK tells nobody when it gives a resumed stream up.
+      ...(cursor === undefined ? {} : { reconnectionScheduler: this.#resumeAgain(id) }),
+    });
+    const info: ChannelMessageInfo = { relatedRequestId: id };
+    transport.onmessage = (received) => {
+      const response = received as RpcMessage;
+      if (!("method" in response) && response.id === id) this.#answered(id, transport);
+      this.onmessage?.(response, info);
+    };
+    const request: OpenRequest = { transport, cursor };
+    this.#open.set(id, request);
+    await transport.start();
+    return request;
+  }
+
+  #resumeAgain(id: RpcId) {
+    return (reconnect: () => void, delay: number, attempt: number): (() => void) => {
+      if (attempt < RESUME.maxRetries - 1) return this.#services.clock.after(delay, reconnect);
+      this.#lost(id, { started: "unknown", detail: "the upstream's stream cannot be resumed" });
+      return () => {};
+    };
   }
 
   #answered(id: RpcId, request: StreamableHTTPClientTransport): void {
@@ -195,11 +287,18 @@ export class HttpChannel implements Channel {
 
   /** `fetch` with our bounds on the response, and with an eye on 404. */
   async #fetch(url: string | URL, init?: RequestInit, id?: RpcId): Promise<Response> {
+    if (init?.method === "GET") {
+      if (id === undefined && !this.#listening) return new Response(null, { status: 405 });
+      // The SDK forgets where a stream began that breaks before its first event.
+      const cursor = id === undefined ? this.#cursor : this.#open.get(id)?.cursor;
+      if (cursor !== undefined && init.headers instanceof Headers) init.headers.set("last-event-id", cursor);
+    }
     const response = await fetch(url, init);
     if (response.status === 404 && this.#main?.sessionId !== undefined && init?.method !== "DELETE") {
       const detail = "the upstream no longer knows the session (HTTP 404)";
-      if (id !== undefined) this.#lost(id, { started: "no", detail });
-      this.#fail("closed", detail);
+      // A request whose stream is fetched by GET had begun.
+      if (id !== undefined) this.#lost(id, { started: init?.method === "GET" ? "unknown" : "no", detail });
+      this.#fail("closed", detail, { forgotten: true });
     }
     // Below 200 (0 in some runtimes) stands for a redirect that was not followed; it cannot be copied.
     if (response.body === null || response.status < 200) return response;
@@ -241,14 +340,18 @@ export class HttpChannel implements Channel {
     return `${shown} cannot be reached: ${code ?? (error instanceof Error ? error.message : String(error))}`;
   }
 
-  #fail(reason: ChannelClosed["reason"], detail: string, last: Promise<void> = Promise.resolve()): void {
+  #fail(
+    reason: ChannelClosed["reason"],
+    detail: string,
+    { last = Promise.resolve(), forgotten = false }: { last?: Promise<void>; forgotten?: boolean } = {},
+  ): void {
     if (this.#closed !== undefined) return;
-    this.#closed = { reason, detail };
+    this.#closed = forgotten ? { reason, detail, forgotten } : { reason, detail };
     this.resume();
-    const requests = [...this.#open.values(), ...this.#lingering];
+    const transports = [...[...this.#open.values()].map(({ transport }) => transport), ...this.#lingering];
     this.#open.clear();
     this.#lingering.clear();
-    for (const request of requests) void request.close();
+    for (const transport of transports) void transport.close();
     // Closing the main transport would cut the DELETE off.
     void last.then(() => this.#main?.close());
     this.onclose?.(this.#closed);

@@ -235,3 +235,57 @@ test("more streams than the node may hold: 503", async (t) => {
   assert.equal(rpcError(await request(edge, "GET", "/mcp", headers), 503, -32000).data?.code, "overloaded");
   client.destroy();
 });
+
+test("a body whose owner died before it answered is handed to the next owner, marked as one that comes again", async (t) => {
+  const edge = await startEdge(t);
+  const sessionId = edge.gateway.add();
+  const failures = [
+    new TroupeError("unavailable", "the link to its node broke", { started: "unknown" }),
+    new TroupeError("unavailable", "nobody owns it yet", { started: "no" }),
+  ];
+  const marks: unknown[] = [];
+  edge.gateway.onPost = (call) => {
+    marks.push(call.again);
+    const failure = failures[marks.length - 1];
+    if (failure !== undefined) throw failure;
+    return { kind: "json", body: '{"jsonrpc":"2.0","id":9,"result":{}}' };
+  };
+  assert.equal((await post(edge, CALL, { "mcp-session-id": sessionId })).status, 200);
+  assert.deepEqual(marks, [undefined, true, true]);
+});
+
+test("a body that was provably not begun comes again unmarked; one that is refused does not come again", async (t) => {
+  const edge = await startEdge(t);
+  const headers = { "mcp-session-id": edge.gateway.add() };
+  const marks: unknown[] = [];
+  let failure = new TroupeError("unavailable", "not begun", { started: "no" });
+  edge.gateway.onPost = (call) => {
+    marks.push(call.again);
+    throw failure;
+  };
+  const given = await post(edge, CALL, headers);
+  assert.equal(given.status, 503);
+  assert.ok(marks.length > 1 && marks.every((mark) => mark === undefined), `${marks}`);
+  failure = new TroupeError("overloaded", "full", { started: "no" });
+  marks.length = 0;
+  assert.equal((await post(edge, CALL, headers)).status, 503);
+  assert.equal(marks.length, 1);
+});
+
+test("a POST's stream of which nothing was stored: the next owner is asked, and its answer ends the stream", async (t) => {
+  const edge = await startEdge(t);
+  let posts = 0;
+  edge.gateway.onPost = (call) => {
+    posts++;
+    if (call.again !== true) return { kind: "stream", stream: "s" };
+    return { kind: "json", body: '{"jsonrpc":"2.0","id":9,"result":{"second":true}}' };
+  };
+  const data = { reason: "unknown stream", status: 400 };
+  edge.gateway.onEvents = () =>
+    new EventFeed()
+      .push({ opened: true, data: "" })
+      .fail(new TroupeError("not_found", "unknown", { started: "no", data }));
+  const answer = await post(edge, CALL, { "mcp-session-id": edge.gateway.add() });
+  assert.match(answer.text, /"second":true/);
+  assert.equal(posts, 2);
+});

@@ -24,9 +24,11 @@ import {
   type InitializeResult,
   RpcError,
   type RpcId,
+  type SentRequest,
   type UpstreamClient,
   type UpstreamConfig,
   type UpstreamOwner,
+  type UpstreamSession,
 } from "../../../transports/upstream/contract.ts";
 
 export type Json = Record<string, unknown>;
@@ -78,6 +80,8 @@ export interface Received {
   progress: boolean;
   /** Set when the session cancelled it. */
   cancelled: string | undefined | false;
+  /** Its id at the upstream. */
+  id: string;
   answer(result: unknown): void;
   refuse(code: number, message: string, data?: unknown): void;
 }
@@ -105,6 +109,11 @@ export class FakeUpstream {
   readonly notified: { method: string; params: Json | undefined }[] = [];
   readonly closedFor: string[] = [];
   handshake: { protocolVersion: string; capabilities: Json; clientInfo: Json } | undefined;
+  /** Whether its session outlives the owner, as over HTTP; `remembers`: what it knows, by session id. */
+  resumable = false;
+  readonly remembers = new Map<string, Map<string, Received>>();
+  /** Answers of the client to questions that a former owner took, by the question's id. */
+  readonly laterAnswers = new Map<RpcId, unknown>();
   keepRunning: () => boolean = () => false;
   starts = 0;
   owner: UpstreamOwner | undefined;
@@ -137,8 +146,10 @@ export class FakeUpstream {
   }
   /** Asks the client something; the promise settles with its answer. */
   ask(method: string, params: Json, related?: number, signal = new AbortController().signal): Promise<unknown> {
-    return this.#connected().onRequest(this.name, method, params, related, signal);
+    const id = this.resumable ? `question-${++this.#questions}` : undefined;
+    return this.#connected().onRequest(this.name, method, params, related, signal, id);
   }
+  #questions = 0;
   crash(): void {
     this.client?.crash();
   }
@@ -153,14 +164,21 @@ export class FakeUpstream {
 class FakeClient implements UpstreamClient {
   readonly name: string;
   running = false;
+  session: UpstreamSession | undefined;
   readonly #upstream: FakeUpstream;
   readonly #owner: UpstreamOwner;
   readonly #pending = new Map<Received, (error: unknown) => void>();
+  /** Calls that wait for the start. */
+  readonly #waiting = new Set<number>();
+  #resume: UpstreamSession | undefined;
+  #starting: Promise<InitializeResult> | undefined;
 
-  constructor(upstream: FakeUpstream, owner: UpstreamOwner) {
+  constructor(upstream: FakeUpstream, owner: UpstreamOwner, resume: UpstreamSession | undefined) {
     this.name = upstream.name;
     this.#upstream = upstream;
     this.#owner = owner;
+    this.#resume = resume;
+    this.session = resume;
   }
 
   start(): Promise<InitializeResult> {
@@ -168,16 +186,67 @@ class FakeClient implements UpstreamClient {
       const message = `upstream ${this.name} could not be started: ${this.#upstream.unreachable}`;
       return Promise.reject(new TroupeError("unavailable", message, { started: "no" }));
     }
-    if (!this.running) {
-      this.running = true;
-      this.#upstream.starts++;
-      this.#owner.onStarted?.(this.name, this.#upstream.catalogue);
+    if (this.running) return Promise.resolve(this.#upstream.catalogue);
+    this.#starting ??= this.#start().finally(() => {
+      this.#starting = undefined;
+    });
+    return this.#starting;
+  }
+
+  async #start(): Promise<InitializeResult> {
+    const { resumable, remembers, catalogue } = this.#upstream;
+    const resumed = this.#resume !== undefined && remembers.has(this.#resume.sessionId);
+    if (this.#resume !== undefined && !resumed) this.#owner.onForgotten?.(this.name);
+    if (resumable && !resumed) {
+      this.session = { sessionId: `remote-${remembers.size + 1}`, greeting: catalogue };
+      remembers.set(this.session.sessionId, new Map());
     }
-    return Promise.resolve(this.#upstream.catalogue);
+    await this.#owner.onConnected?.(this.name, resumable ? this.session : undefined);
+    this.#resume = undefined;
+    this.running = true;
+    if (resumed) return catalogue;
+    this.#upstream.starts++;
+    this.#owner.onStarted?.(this.name, catalogue);
+    return catalogue;
+  }
+
+  sent(related: number): SentRequest | undefined {
+    const request = [...this.#pending.keys()].find((pending) => pending.related === related);
+    return request === undefined || !this.#upstream.resumable ? undefined : { id: request.id, cursor: "c" };
+  }
+
+  async resumeRequest({ id }: SentRequest, { related }: { related: number }): Promise<unknown> {
+    const known = this.#upstream.remembers.get(this.#resume?.sessionId ?? "");
+    await this.start();
+    const request = known?.get(String(id));
+    if (request === undefined) throw new TroupeError("unavailable", "it is gone", { started: "unknown" });
+    request.related = related;
+    return new Promise((resolve, reject) => {
+      this.#pending.set(request, reject);
+      request.answer = (result) => {
+        this.#pending.delete(request);
+        resolve(result);
+      };
+    });
+  }
+
+  resumeQuestion(id: RpcId, answer: Promise<unknown>): AbortSignal {
+    const controller = new AbortController();
+    const { remembers, laterAnswers } = this.#upstream;
+    if (!remembers.has(this.#resume?.sessionId ?? "")) controller.abort();
+    answer.then(
+      (result) => laterAnswers.set(id, result),
+      () => {},
+    );
+    return controller.signal;
   }
 
   async request(method: string, params: Json | undefined, options: { related: number; progress: boolean }) {
-    if (!this.running) await this.start();
+    if (!this.running) {
+      this.#waiting.add(options.related);
+      await this.start();
+      if (!this.#waiting.delete(options.related)) throw new TroupeError("cancelled", "cancelled", { started: "no" });
+    }
     return new Promise<unknown>((resolve, reject) => {
       const request: Received = {
         method,
@@ -185,6 +254,7 @@ class FakeClient implements UpstreamClient {
         related: options.related,
         progress: options.progress,
         cancelled: false,
+        id: `${this.#upstream.requests.length + 1}`,
         answer: (result) => {
           this.#pending.delete(request);
           resolve(result);
@@ -195,6 +265,7 @@ class FakeClient implements UpstreamClient {
         },
       };
       this.#pending.set(request, reject);
+      this.#upstream.remembers.get(this.session?.sessionId ?? "")?.set(request.id, request);
       this.#upstream.requests.push(request);
       const handler = this.#upstream.handlers.get(method);
       if (handler === undefined) return request.refuse(-32601, `Method not found: ${method}`);
@@ -209,6 +280,7 @@ class FakeClient implements UpstreamClient {
   }
 
   cancel(related: number, reason: string | undefined): void {
+    this.#waiting.delete(related);
     for (const [request, reject] of this.#pending) {
       if (request.related !== related) continue;
       request.cancelled = reason;
@@ -269,6 +341,8 @@ export class World {
   commits = 0;
   ended = false;
   failCommits = false;
+  /** What each commit waits for. */
+  slowCommits: Promise<void> | undefined;
   live: LiveSession | undefined;
   #lastId = 0;
   #epoch = 0;
@@ -285,12 +359,12 @@ export class World {
           started: "no",
         });
       },
-      open: (config, { owner, handshake, keepRunning }) => {
+      open: (config, { owner, handshake, keepRunning, resume }) => {
         const upstream = this.upstream(config.name);
         upstream.owner = owner;
         upstream.handshake = handshake;
         upstream.keepRunning = keepRunning;
-        upstream.client = new FakeClient(upstream, owner);
+        upstream.client = new FakeClient(upstream, owner, resume);
         return upstream.client;
       },
     };
@@ -326,6 +400,7 @@ export class World {
       services,
       io: {
         commit: async (_actor, _epoch, version, bytes) => {
+          await this.slowCommits;
           if (this.failCommits) throw new TroupeError("store_unavailable", "the store is away", { started: "no" });
           this.commits++;
           this.stored = decodeEnvelope(bytes).state as SessionState;

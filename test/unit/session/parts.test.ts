@@ -100,7 +100,13 @@ describe("a call in flight", () => {
     const answers: PostAnswer[] = [];
     const calls = new ClientCalls(() => assert.fail("no stream is needed"));
     const begin = (id: number) =>
-      calls.begin(new Exchange(false, 1, 1_000, (answer) => answers.push(answer), assert.fail), id, "m", undefined);
+      calls.begin(
+        new Exchange(false, 1, 1_000, (answer) => answers.push(answer), assert.fail),
+        id,
+        "m",
+        undefined,
+        undefined,
+      );
     const [one, two] = [begin(1), begin(2)];
     calls.settle(one, "first");
     calls.settle(one, "again");

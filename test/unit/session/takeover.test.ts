@@ -4,11 +4,14 @@ import { describe, it } from "node:test";
 import { TroupeError } from "../../../runtime/actor/errors.ts";
 import {
   type Connection,
+  errorOf,
   FakeUpstream,
   type Json,
   LATER,
+  PRINCIPAL,
   paramsOf,
   type Received,
+  resultOf,
   settle,
   World,
   type WorldOptions,
@@ -249,6 +252,200 @@ describe("after a takeover", () => {
     await settle();
     const ids = later.events.flatMap(({ id, data }) => (data === "" ? [] : (id ?? [])));
     assert.equal(ids.includes(old), false);
+  });
+});
+
+/** An upstream over HTTP, which keeps its session when its owner dies. */
+function remote(): FakeUpstream {
+  const one = new FakeUpstream("one").on("tools/call", () => LATER);
+  one.resumable = true;
+  one.capabilities = { tools: { listChanged: true }, logging: {} };
+  return one;
+}
+
+describe("an upstream whose session outlives the owner", () => {
+  it("is stored before the first answer, with no further commit for calls", async () => {
+    const one = remote().on("tools/call", () => ({ ok: true }));
+    const world = await begun({ upstreams: [one] });
+    let stored = (): void => {};
+    world.slowCommits = new Promise((resolve) => {
+      stored = resolve;
+    });
+    const first = world.request("tools/call", { name: "x" });
+    await settle();
+    assert.equal(one.requests.length, 0, "nothing is sent that a successor would not know of");
+    stored();
+    await first;
+    assert.equal(world.stored?.connections?.one?.sessionId, "remote-1");
+    const before = world.commits;
+    for (let n = 0; n < 5; n++) await world.ask("tools/call", { name: "x" });
+    assert.equal(world.commits, before);
+  });
+
+  it("goes on with the calls it works on: the client gets its answers, and its cancel arrives", async () => {
+    const world = await begun({ upstreams: [remote()] });
+    const [stream, received] = await streaming(world, "call");
+    const [other, cancelled] = await streaming(world, "other");
+    await world.move("fenced");
+    const resumed = world.resume(stream.lastEventId);
+    const resumedOther = world.resume(other.lastEventId);
+    await settle();
+    assert.deepEqual(responses(resumed), []);
+    world.one.notify("notifications/progress", { progress: 5 }, received.related);
+    received.answer({ done: true });
+    await resumed.done;
+    assert.deepEqual(responses(resumed), [{ jsonrpc: "2.0", id: "call", result: { done: true } }]);
+    assert.equal(paramsOf(resumed.messages[0]).progressToken, "call");
+    await world.notify("notifications/cancelled", { requestId: "other", reason: "enough" });
+    await resumedOther.done;
+    assert.equal(cancelled.cancelled, "enough");
+    assert.equal(world.one.starts, 1, "its handshake was not made again");
+    assert.equal(world.counts.get("troupe_session_upstream_resets_total"), undefined);
+  });
+
+  it("may ask over any number of owners: the question keeps its id and is answered once", async () => {
+    const world = await begun({ upstreams: [remote()] });
+    const [stream, received] = await streaming(world, "call");
+    world.one.ask("elicitation/create", { message: "?" }, received.related).catch(() => {});
+    await settle();
+    const question = stream.messages.at(-1);
+    await world.move("fenced");
+    await world.move("fenced");
+    const resumed = world.resume(stream.lastEventId);
+    await settle();
+    assert.deepEqual(resumed.messages, [], "it was proven to have arrived");
+    for (let n = 0; n < 2; n++) await world.post({ jsonrpc: "2.0", id: question?.id, result: { action: "accept" } });
+    await settle();
+    assert.deepEqual([...world.one.laterAnswers], [["question-1", { action: "accept" }]]);
+    assert.equal(world.counts.get("troupe_session_stray_responses_total"), 1);
+    received.answer({});
+    await resumed.done;
+  });
+
+  it("that forgot it is begun anew: calls end honestly, questions are withdrawn, and the client is told", async () => {
+    const world = await begun({ upstreams: [remote()] });
+    const get = world.listen();
+    const [stream, received] = await streaming(world, "call");
+    world.one.ask("elicitation/create", { message: "?" }, received.related).catch(() => {});
+    await settle();
+    await get.drop();
+    world.one.remembers.clear();
+    await world.move("fenced");
+    const listening = world.listen();
+    const resumed = world.resume(stream.lastEventId);
+    await settle();
+    await resumed.done;
+    const withdrawn = [...listening.messages, ...resumed.messages].filter(
+      ({ method }) => method === "notifications/cancelled",
+    );
+    assert.equal(withdrawn.length, 1);
+    assert.deepEqual((responses(resumed)[0] as { error: { data: Json } }).error.data.started, "unknown");
+    const told = listening.messages.map(({ method }) => method);
+    assert.ok(told.includes("notifications/message") && told.includes("notifications/tools/list_changed"), `${told}`);
+    assert.equal(world.counts.get("troupe_session_upstream_resets_total"), 1);
+    assert.equal(world.one.starts, 2);
+  });
+
+  it("is left in peace by an owner that lost the session or gives it away", async () => {
+    for (const reason of ["fenced", "drain"] as const) {
+      const world = await begun({ upstreams: [remote()] });
+      const [, received] = await streaming(world, "call");
+      await world.move(reason);
+      assert.equal(received.cancelled, false);
+      assert.equal(world.one.closedFor[0], reason);
+    }
+  });
+});
+
+describe("a call that nobody can go on with", () => {
+  const tools = (annotations: Json) => ({ tools: [{ name: "x", inputSchema: {}, annotations }] });
+  const begin = (annotations: Json) =>
+    begun({
+      upstreams: [new FakeUpstream("one").on("tools/call", () => LATER).on("tools/list", () => tools(annotations))],
+    });
+
+  for (const hint of ["readOnlyHint", "idempotentHint"]) {
+    it(`is run again where its tool declares ${hint}`, async () => {
+      const world = await begin({ [hint]: true });
+      const [stream] = await streaming(world, "call");
+      await world.move("fenced");
+      const resumed = world.resume(stream.lastEventId);
+      await settle();
+      assert.equal(world.one.count("tools/call"), 2);
+      assert.deepEqual(world.one.last("tools/call").params?.name, "x");
+      world.one.last("tools/call").answer({ second: true });
+      await resumed.done;
+      assert.deepEqual(responses(resumed), [{ jsonrpc: "2.0", id: "call", result: { second: true } }]);
+    });
+  }
+
+  it("is not run again where its tool declares nothing, or the opposite", async () => {
+    for (const annotations of [{}, { readOnlyHint: false, destructiveHint: true }]) {
+      const world = await begin(annotations);
+      const [stream] = await streaming(world, "call");
+      await world.move("fenced");
+      const resumed = world.resume(stream.lastEventId);
+      await resumed.done;
+      assert.equal(world.one.count("tools/call"), 1);
+      const { error } = responses(resumed)[0] as { error: { data: Json } };
+      assert.deepEqual(error.data, { code: "unavailable", started: "unknown", retryable: false });
+    }
+  });
+
+  it("is answered soon where the upstream does not say what may be run again", async () => {
+    const one = new FakeUpstream("one").on("tools/call", () => LATER).on("tools/list", () => LATER);
+    const world = await begun({ upstreams: [one] });
+    const [stream] = await streaming(world, "call");
+    await world.move("fenced");
+    const resumed = world.resume(stream.lastEventId);
+    await world.clock.advance(900);
+    assert.equal(resumed.ended, true);
+    assert.equal(world.one.count("tools/call"), 1);
+  });
+});
+
+describe("a body that comes again because its owner died", () => {
+  const again = (world: World, body: unknown) =>
+    world.ref.post({ principal: PRINCIPAL, version: null, text: JSON.stringify(body), again: true });
+  const call = (id: string) => ({ jsonrpc: "2.0", id, method: "tools/call", params: { name: "x" } });
+
+  it("is run where that is safe, else answered that nobody knows", async () => {
+    const one = new FakeUpstream("one")
+      .on("tools/call", () => ({ ran: true }))
+      .on("resources/list", () => ({ resources: [] }))
+      .on("tools/list", () => ({ tools: [] }));
+    const world = await begun({ upstreams: [one] });
+    assert.deepEqual(resultOf(await again(world, { jsonrpc: "2.0", id: 1, method: "resources/list" })), {
+      resources: [],
+    });
+    const unsafe = errorOf(await again(world, call("c")));
+    assert.deepEqual(unsafe.data, { code: "unavailable", started: "unknown", retryable: false });
+    assert.equal(one.count("tools/call"), 0);
+  });
+
+  it("leads to the stream that answers it, or did", async () => {
+    const world = await begun({ upstreams: [remote()] });
+    const [stream, received] = await streaming(world, "call");
+    await world.move("fenced");
+    const found = await again(world, call("call"));
+    assert.deepEqual(found, { kind: "stream", stream: stream.lastEventId.split("-")[0] });
+    received.answer({});
+    await settle();
+    assert.deepEqual(await again(world, call("call")), found);
+    assert.equal(world.one.count("tools/call"), 1);
+  });
+
+  it("finds a call that runs still, where only the link to the owner broke", async () => {
+    const world = await begun();
+    void world.request("tools/call", { name: "x" }, "call");
+    await settle();
+    const found = await again(world, call("call"));
+    assert.equal(found.kind, "stream");
+    assert.equal(world.one.count("tools/call"), 1);
+    world.one.last("tools/call").answer({ ok: 1 });
+    const stream = world.open(found);
+    await stream.done;
+    assert.deepEqual(responses(stream), [{ jsonrpc: "2.0", id: "call", result: { ok: 1 } }]);
   });
 });
 

@@ -2,6 +2,7 @@
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import { StreamableHTTPServerTransport } from "@modelcontextprotocol/sdk/server/streamableHttp.js";
+import type { JSONRPCMessage } from "@modelcontextprotocol/sdk/types.js";
 import { WebStandardStreamableHTTPServerTransport } from "@modelcontextprotocol/server";
 
 interface Session {
@@ -21,8 +22,11 @@ export interface HttpUpstream {
   close(): Promise<void>;
 }
 
-/** Serves fixture `server_v1.mjs` or `server_v2.mjs`. */
-export async function startHttpUpstream(version: "v1" | "v2"): Promise<HttpUpstream> {
+/** Serves fixture `server_v1.mjs` or `server_v2.mjs`; `events`: with event ids, so that streams can be resumed. */
+export async function startHttpUpstream(
+  version: "v1" | "v2",
+  { events = false }: { events?: boolean } = {},
+): Promise<HttpUpstream> {
   const { default: factory } = (await import(`./fixtures/server_${version}.mjs`)) as {
     default: (ctx: { era: string }) => Connectable | Promise<Connectable>;
   };
@@ -46,6 +50,7 @@ export async function startHttpUpstream(version: "v1" | "v2"): Promise<HttpUpstr
         upstream.deleted.push(id);
         upstream.sessions.delete(id);
       },
+      ...(events ? { eventStore: new EventStore(), retryInterval: 50 } : {}),
     };
     let session: Session;
     if (version === "v1") {
@@ -82,6 +87,31 @@ export async function startHttpUpstream(version: "v1" | "v2"): Promise<HttpUpstr
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
   upstream.url = `http://127.0.0.1:${(server.address() as AddressInfo).port}/mcp`;
   return upstream;
+}
+
+/** Keeps every event, as the SDK's servers want it. */
+class EventStore {
+  readonly #events: { id: string; streamId: string; message: JSONRPCMessage }[] = [];
+
+  async storeEvent(streamId: string, message: JSONRPCMessage): Promise<string> {
+    const id = `e${this.#events.length + 1}`;
+    this.#events.push({ id, streamId, message });
+    return id;
+  }
+  async getStreamIdForEventId(id: string): Promise<string | undefined> {
+    return this.#events.find((event) => event.id === id)?.streamId;
+  }
+  async replayEventsAfter(
+    id: string,
+    { send }: { send: (eventId: string, message: JSONRPCMessage) => Promise<void> },
+  ): Promise<string> {
+    const at = this.#events.findIndex((event) => event.id === id);
+    const streamId = this.#events[at]?.streamId ?? "";
+    for (const event of this.#events.slice(at + 1)) {
+      if (event.streamId === streamId && "jsonrpc" in event.message) await send(event.id, event.message);
+    }
+    return streamId;
+  }
 }
 
 function isRequest(body: unknown): boolean {

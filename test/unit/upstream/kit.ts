@@ -91,13 +91,23 @@ type Params = Record<string, unknown> | undefined;
 /** An owner that remembers what it was told, and answers requests with `answer`. */
 export class RecordingOwner implements UpstreamOwner {
   readonly requests: { method: string; params: Params; related: number | undefined; signal: AbortSignal }[] = [];
+  /** Of the requests, the upstream's own. */
+  readonly ids: (RpcId | undefined)[] = [];
   readonly notifications: { method: string; params: Params; related: number | undefined }[] = [];
   readonly closed: ChannelClosed[] = [];
   readonly closedStreams: number[] = [];
   starts = 0;
   answer: (method: string, params: Params) => Promise<unknown> = async (method) => ({ answered: method });
 
-  onRequest(_upstream: string, method: string, params: Params, related: number | undefined, signal: AbortSignal) {
+  onRequest(
+    _upstream: string,
+    method: string,
+    params: Params,
+    related: number | undefined,
+    signal: AbortSignal,
+    id?: RpcId,
+  ) {
+    this.ids.push(id);
     this.requests.push({ method, params, related, signal });
     return this.answer(method, params);
   }

@@ -1,0 +1,114 @@
+/**
+ * What a session knows of its upstreams' memory, and what its client is told when some of it is lost.
+ *
+ * An HTTP upstream keeps its memory in a session of its own, which outlives the owner: the state holds its id, and the
+ * next owner goes on with it. Memory of a process or module dies with the owner; the state holds the names of those that
+ * have begun to run (`ran`). Both are stored before the upstream is sent its first request, so nothing that a client was
+ * answered can be lost without a word.
+ *
+ * What is lost (the owner died with a process or module, or an HTTP upstream forgot its session) is counted, and told
+ * once, on the next stream the client opens: a warning as `notifications/message`, and `list_changed` for what the
+ * upstream declares, so that the client asks again.
+ */
+import type { Catalogue, UpstreamConfig, UpstreamSession } from "../../transports/upstream/contract.ts";
+import { LOG_LEVELS, severity } from "./capabilities.ts";
+import { startForUpdates } from "./own_methods.ts";
+import type { SessionParts } from "./parts.ts";
+import { isObject } from "./rpc.ts";
+import type { EventStream } from "./streams.ts";
+
+const LISTS = ["tools", "prompts", "resources"] as const;
+const WARNING = LOG_LEVELS.indexOf("warning");
+
+/** Another activation had this session before: goes on with the upstreams that it had. Call once, when this one begins. */
+export function restoreUpstreams(parts: SessionParts): void {
+  const { ran, connections, subscriptions, upstreams } = parts.ctx.state;
+  if (ran !== undefined && ran.length > 0) parts.lostMemory = [...ran];
+  for (const name of Object.keys(connections ?? {})) {
+    if (configOf(parts, name) === undefined) continue;
+    const warn = (error: unknown) => parts.needUpstreams().warn(name, "a session's upstream cannot be reached", error);
+    parts.needUpstreams().client(name).start().catch(warn);
+  }
+  // Subscriptions go on although no request may come for a while.
+  if (subscriptions.length > 0) for (const name of upstreams) startForUpdates(parts, name);
+}
+
+/** `upstream` is about to be used: what the next owner must know of it is stored first. Never rejects. */
+export async function rememberConnection(
+  parts: SessionParts,
+  upstream: string,
+  session: UpstreamSession | undefined,
+): Promise<void> {
+  const { ctx } = parts;
+  const { state } = ctx;
+  if (session !== undefined) {
+    const known = state.connections?.[upstream]?.sessionId === session.sessionId;
+    state.connections = { ...state.connections, [upstream]: session };
+    if (known) return;
+  } else {
+    const config = configOf(parts, upstream);
+    if (config === undefined || !livesHere(config) || state.ran?.includes(upstream) === true) return;
+    state.ran = [...(state.ran ?? []), upstream];
+  }
+  try {
+    await ctx.commit();
+  } catch (error) {
+    ctx.worker.log.warn("it was not stored that an upstream runs", { upstream, error });
+  }
+}
+
+/** The connection of an HTTP upstream is over, and with it its session there. Stored with whatever is stored next. */
+export function forgetConnection({ ctx: { state } }: SessionParts, upstream: string): void {
+  if (state.connections?.[upstream] === undefined) return;
+  const { [upstream]: _, ...others } = state.connections;
+  if (Object.keys(others).length > 0) state.connections = others;
+  else delete state.connections;
+}
+
+/** `upstream` lost what it kept for this session; the client is told on a stream it opens, or on the one it has open. */
+export function memoryLost(parts: SessionParts, upstream: string): void {
+  parts.lostMemory = [...(parts.lostMemory ?? []).filter((name) => name !== upstream), upstream];
+  if (parts.streams?.listening === true) void tellLostMemory(parts, parts.streams.standalone());
+}
+
+/** Tells on `stream` what memory was lost, if the client has not been told yet. */
+export async function tellLostMemory(parts: SessionParts, stream: EventStream): Promise<void> {
+  const { lostMemory, ctx } = parts;
+  if (lostMemory === undefined || stream.ended) return;
+  parts.lostMemory = undefined;
+  const upstreams = parts.needUpstreams();
+  const described = await Promise.allSettled(lostMemory.map((name) => upstreams.describe(name)));
+  if (parts.closed) return;
+  const unreachable = lostMemory.filter((_name, at) => described[at]?.status === "rejected");
+  // They are told of on the stream after this one.
+  if (unreachable.length > 0) parts.lostMemory = unreachable;
+  // Stored with what is sent: a successor tells of what runs by now, and of what could not be told.
+  const left = (name: string): boolean => unreachable.includes(name) || upstreams.get(name)?.running === true;
+  ctx.state.ran = ctx.state.ran?.filter(left);
+  for (const outcome of described) if (outcome.status === "fulfilled") tell(parts, stream, outcome.value);
+}
+
+function tell(parts: SessionParts, opened: EventStream, { name, capabilities }: Catalogue): void {
+  const streams = parts.needStreams();
+  const stream = opened.ended ? streams.standalone() : opened;
+  const least = severity(parts.ctx.state.logLevel) ?? 0;
+  if (capabilities.logging !== undefined && least <= WARNING) {
+    const data = `The server "${name}" was restarted: what it kept in memory for this session is lost.`;
+    const params = { level: "warning", logger: "troupe", data };
+    streams.send(stream, JSON.stringify({ jsonrpc: "2.0", method: "notifications/message", params }));
+  }
+  for (const list of LISTS) {
+    const declared = capabilities[list];
+    if (!isObject(declared) || declared.listChanged !== true) continue;
+    streams.send(stream, JSON.stringify({ jsonrpc: "2.0", method: `notifications/${list}/list_changed` }), true);
+  }
+  parts.ctx.worker.count("troupe_session_upstream_resets_total");
+}
+
+function livesHere({ transport }: UpstreamConfig): boolean {
+  return transport.kind !== "http";
+}
+
+function configOf({ settings }: SessionParts, upstream: string): UpstreamConfig | undefined {
+  return settings.upstreams.find(({ name }) => name === upstream);
+}
