@@ -69,6 +69,8 @@ export class Activation implements StartContext<unknown, unknown> {
   migrated: unknown;
   /** On the host's clock. */
   lastUsed: number;
+  /** How calls from its own thread come: through the router, until that says that they may come straight. */
+  path: "router" | "asked" | "straight" = "router";
   /** `lastUsed` as the host saw it when it last looked for room. */
   seenByClock = 0;
   /** Only while something waits. */

@@ -178,11 +178,21 @@ export class Host implements Origin {
     }
   }
 
-  /** From an actor or a caller on this thread. */
+  /**
+   * From an actor or a caller on this thread. A call goes straight to an activation on the same thread once all that went
+   * to it through the router is known to have come: it would overtake them.
+   */
   send(message: Message): void {
     if (isTowardsActor(message)) {
-      if (this.#activations.has(message[4])) {
-        return message[0] === MessageType.Call ? this.#deliverCall(message, false) : this.deliver(message);
+      const activation = this.#activations.get(message[4]);
+      if (activation !== undefined) {
+        if (message[0] !== MessageType.Call) {
+          if (this.turns.get(message) !== undefined) return this.deliver(message);
+        } else if (activation.path === "straight") {
+          return this.#deliverCall(message, false);
+        } else {
+          this.#askStraight(activation);
+        }
       }
     } else if (message[3] === this.thread && message[2] === this.incarnation) {
       return this.deliver(message);
@@ -283,10 +293,22 @@ export class Host implements Origin {
         if (activation?.epoch === epoch) void activation.leave(budgetMs, release);
         return;
       }
+      case HostMessageType.Through: {
+        const activation = this.#activations.get(message[1]);
+        if (activation?.epoch === message[2]) activation.path = "straight";
+        return;
+      }
       case HostMessageType.Deactivated:
       case HostMessageType.Left:
         return;
     }
+  }
+
+  /** Asks the router, behind all that was sent so far. */
+  #askStraight(activation: Activation): void {
+    if (activation.path !== "router") return;
+    activation.path = "asked";
+    this.#uplink([HostMessageType.Through, activation.id, activation.epoch]);
   }
 
   /** @internal The answer of a call. One that came through the router goes back through it, which has it on record. */

@@ -26,6 +26,7 @@ export const MessageType = {
   Offer: 7,
   Offered: 8,
   Settled: 9,
+  Here: 10,
 } as const;
 
 /** Priority classes of a mailbox, strict: control before normal before background. */
@@ -153,6 +154,16 @@ export type SettledMessage = [
   epoch: Epoch | "",
 ];
 
+/** The receiver of a call with an unknown epoch runs the actor, under this one. */
+export type HereMessage = [
+  type: typeof MessageType.Here,
+  callId: number,
+  originIncarnation: Incarnation,
+  originThread: number,
+  actor: ActorId,
+  epoch: Epoch,
+];
+
 /** A node tells its peers how busy it is; belongs to no call. */
 export type LoadMessage = [
   type: typeof MessageType.Load,
@@ -172,7 +183,8 @@ export type Message =
   | LoadMessage
   | OfferMessage
   | OfferedMessage
-  | SettledMessage;
+  | SettledMessage
+  | HereMessage;
 
 /** Whether a message goes towards the actor; the others go back to the origin of the call. */
 export function isTowardsActor(message: Message): message is CallMessage | CreditMessage | CancelMessage {
@@ -188,6 +200,7 @@ export const HostMessageType = {
   Rename: 35,
   Leave: 36,
   Left: 37,
+  Through: 38,
 } as const;
 
 /**
@@ -240,13 +253,20 @@ export type LeftMessage = [
   why: string,
 ];
 
+/**
+ * Host to router, and back: what this thread sent to the actor through the router has come to its activation on the same
+ * thread, so that later calls may go there straight.
+ */
+export type ThroughMessage = [type: typeof HostMessageType.Through, actor: ActorId, epoch: Epoch];
+
 export type HostMessage =
   | ActivateMessage
   | DeactivatedMessage
   | DropMessage
   | RenameMessage
   | LeaveMessage
-  | LeftMessage;
+  | LeftMessage
+  | ThroughMessage;
 
 /** Whether a message is between router and host. */
 export function isHostMessage(message: Message | HostMessage): message is HostMessage {

@@ -51,6 +51,16 @@ export class OriginTable<T> {
     return deleted;
   }
 
+  /** Deletes and answers it. */
+  take(message: Named): T | undefined {
+    const calls = this.#incarnations.get(message[2])?.[message[3]];
+    const value = calls?.get(message[1]);
+    if (value === undefined) return undefined;
+    calls?.delete(message[1]);
+    this.#size--;
+    return value;
+  }
+
   /** Forgets an origin node, which died; answers what it had. */
   takeAll(incarnation: Incarnation): T[] {
     const threads = this.#incarnations.get(incarnation) ?? [];

@@ -86,10 +86,6 @@ export interface MigrationHooks {
   incarnation(): Incarnation;
   /** Whether the actor may be offered: its kind runs here, nobody looks it up just now, and the node stays. */
   wanted(actor: ActorId): boolean;
-  /** Begins the activation of an actor that this node owns, from what was handed over. May throw `TroupeError`. */
-  activate(actor: ActorId, owner: Owner, handed: StoredState): void;
-  /** The actor is there now. */
-  remember(actor: ActorId, owner: Owner): void;
   /** Looks the actor up, as if it were asked for. */
   lookUp(actor: ActorId): void;
 }
@@ -122,6 +118,9 @@ interface Handed {
   owner: Owner;
   state: StoredState;
 }
+
+/** Where an actor is whose activation handed something over. */
+type HandOver = { place: "there"; owner: Owner } | ({ place: "here"; handed: true } & Handed);
 
 /** `lost`: the store lost its data, and somebody else owns the actor since. */
 interface InTransit extends Handed {
@@ -184,21 +183,32 @@ export class Migration {
     if (move?.epoch === epoch) move.resolve(released ? "released" : "gone");
   }
 
-  /** The activation has stopped, and this is what it handed over. Resolves when it is known who owns the actor. */
-  async handOver(owner: Owner, [, actor, , version, bytes]: LeftMessage): Promise<void> {
+  /**
+   * The activation has stopped, and this is what it handed over. Resolves when it is known who owns the actor; undefined:
+   * the directory knows.
+   */
+  async handOver(owner: Owner, [, actor, , version, bytes]: LeftMessage): Promise<HandOver | undefined> {
     const { hooks, directory } = this.#options;
     const move = this.#moves.get(actor);
     const handed: InTransit = { owner, state: { version, bytes: bytes as Uint8Array }, lost: false };
     this.#inTransit.set(actor, handed);
     try {
       const outcome = move === undefined ? "stayed" : await this.#handOver(actor, handed, move);
-      if (outcome === "stayed" && !handed.lost && owner.incarnation === hooks.incarnation()) {
-        if (move?.release === true) await directory.release(actor, owner);
-        else hooks.activate(actor, owner, handed.state);
-        move?.resolve(move.release ? "released" : "stayed");
-      } else {
-        move?.resolve(outcome === "moved" ? "moved" : "gone");
+      if (typeof outcome === "object") {
+        move?.resolve("moved");
+        return { place: "there", owner: outcome };
       }
+      if (outcome === "gone" || handed.lost || owner.incarnation !== hooks.incarnation()) {
+        move?.resolve("gone");
+        return undefined;
+      }
+      if (move?.release === true) {
+        await directory.release(actor, owner);
+        move.resolve("released");
+        return undefined;
+      }
+      move?.resolve("stayed");
+      return { place: "here", ...handed, handed: true };
     } catch (error) {
       move?.resolve("gone");
       throw error;
@@ -207,7 +217,7 @@ export class Migration {
     }
   }
 
-  async #handOver(actor: ActorId, { owner, state }: InTransit, move: Move): Promise<"moved" | "stayed" | "gone"> {
+  async #handOver(actor: ActorId, { owner, state }: InTransit, move: Move): Promise<Owner | "stayed" | "gone"> {
     const { hooks, directory, peers, events, clock } = this.#options;
     const refused = new Set<Incarnation>();
     for (let attempt = 0; attempt < TRIES; attempt++) {
@@ -228,10 +238,9 @@ export class Migration {
         return "gone";
       }
       this.#leftFor(actor, owner.epoch);
-      hooks.remember(actor, { incarnation: to, epoch: result.epoch });
       this.#settle(to, moveId, actor, result.epoch);
       events.emit({ type: "moved", actor, from: owner.epoch, to, epoch: result.epoch });
-      return "moved";
+      return { incarnation: to, epoch: result.epoch };
     }
     return "stayed";
   }
@@ -361,6 +370,11 @@ export class Migration {
   /** Whether an offer is kept, so that the actor must not be claimed before `taken`. */
   keeps(actor: ActorId): boolean {
     return this.#kept.size > 0 && this.#kept.has(actor);
+  }
+
+  /** Whether what is offered became this node's, once that is known. */
+  async decided(actor: ActorId): Promise<boolean> {
+    return (await this.#kept.get(actor)?.settled) !== undefined;
   }
 
   /** What was offered, once it is this node's; undefined when it will not be. */

@@ -4,9 +4,21 @@
  *
  * ## Where a call goes
  * Local table → route cache → directory. While an actor is being looked up (or given up, or moved, see migration.ts) its
- * calls wait in order behind that. A receiver that does not run the actor answers `NotHere`; the origin then forgets the
- * route and looks it up again, or goes where the receiver says that it handed the actor over to, with the same call: a call
- * is resent only when it provably did not begin.
+ * calls wait in order behind that. A receiver that does not run the actor answers `NotHere`; the origin then looks it up
+ * again, or goes where the receiver says that it handed the actor over to, with the same call: a call is resent only when
+ * it provably did not begin.
+ *
+ * ## Order
+ * Calls of one caller to one actor begin in the order in which they were made, also while it moves:
+ * - *One place.* All calls of a node to an actor are in one place (a thread, or one peer). They go to another place only
+ *   when none is left in the old one that may still come back. A place gives back what it did not begin at once, so this
+ *   is a short wait: an activation that has stopped gives its calls back before its actor is claimed again.
+ * - *One activation.* A call to a peer names the epoch it is meant for. A peer that gave one back gives back all that
+ *   come after it, because it takes no call for another epoch than the one it runs. Where the origin does not know the
+ *   epoch yet (a peer that is to claim the actor), one call goes ahead, and the others wait for the peer's `Here`.
+ * - What came back and what waits goes on in the order of the call ids of each origin.
+ * Nodes never wait for each other in a circle: what a node does not run it gives back without waiting for its own calls,
+ * and one that is asked to claim an actor does not wait for the peer that it asks itself.
  *
  * ## What it guarantees
  * - Every call that enters leaves: by its answer, or by an error made here when the thread or node that had it is gone
@@ -28,6 +40,7 @@ import {
   type CancelMessage,
   type CreditMessage,
   type DeactivatedMessage,
+  type HereMessage,
   type HostMessage,
   HostMessageType,
   IO_THREAD,
@@ -38,13 +51,14 @@ import {
   MessageType,
   type NotHereMessage,
   type ReplyMessage,
+  type ThroughMessage,
 } from "../actor/message.ts";
 import { OriginTable } from "../actor/origin_table.ts";
 import type { HeldRecord, Owner, StoredState } from "../coordinator/contract.ts";
 import type { DiagnosticEvents } from "../observe/events.ts";
 import type { Logger } from "../observe/log.ts";
 import type { Counter, Metrics } from "../observe/metrics.ts";
-import type { DirectoryClient } from "./directory.ts";
+import type { DirectoryClient, Resolution } from "./directory.ts";
 import { Migration, type MoveOptions, type MoveOutcome } from "./migration.ts";
 import type { Peers } from "./peers.ts";
 
@@ -90,8 +104,6 @@ export type RouterGuard = "redirect-order";
 
 const LIMITS = { calls: 200_000, waitingPerActor: 1_024, waitingPerPeer: 4_096, routes: 100_000, attempts: 5 };
 
-/** Longest wait for calls that were sent to where an actor was, before later ones go to where it is, milliseconds. */
-const REDIRECT_MS = 1_000;
 /** How long calls wait for a worker to run again before they are refused, milliseconds: longer than a restart takes. */
 const THREAD_BACK_MS = 5_000;
 /** How long an actor that could not be activated is not tried again, milliseconds. */
@@ -99,18 +111,57 @@ const FAILED_MS = 100;
 /** Beyond this many, a failed actor is simply tried again. */
 const MAX_FAILED = 1_024;
 
-interface LocalActor {
-  thread: number;
-  owner: Owner;
-  /** Whether the directory has a record of it. */
-  listed: boolean;
+/** Cached routes looked at to find one without calls on their way, when there are too many. */
+const ROUTE_LOOKS = 16;
+
+/** Where calls of this router are: a thread or a peer. */
+interface Place {
+  readonly at: number | Incarnation;
+  /** Calls that were sent there, or wait for its link, and are neither answered nor given back. */
+  away: number;
+  /** Who waits for those of them that were sent after that one. */
+  waits: { after: number; left: number; done: () => void } | undefined;
+  /** The call that asks a peer to claim the actor, and those that wait until it is known under which epoch. */
+  asking: { call: Inflight; queue: Queue } | undefined;
 }
+
+interface LocalActor extends Place {
+  readonly at: number;
+  readonly owner: Owner;
+  /** Whether the directory has a record of it. */
+  readonly listed: boolean;
+  /** It turned out to be somebody else's, and its host was told to stop it. */
+  lost: boolean;
+}
+
+interface Route extends Place {
+  readonly at: Incarnation;
+  /** Under which the peer runs the actor; `""` while that is not known. */
+  epoch: Epoch | "";
+  /** The epoch under which the peer gave a call back: it does not run that any more, whatever the directory says. */
+  refused: Epoch | "";
+}
+
+/** Calls that wait for their actor to have a place. */
+interface Queue {
+  calls: Inflight[];
+  /** The epoch that is being given up here. Peers' calls for it may wait here too, none of them has been sent back. */
+  leaving: Epoch | undefined;
+  /** They wait for a peer that was asked to claim the actor; nothing is looked up. */
+  readonly asks: boolean;
+}
+
+/** `handed`: the state is what a former activation handed over. */
+type Found = Resolution & { handed?: boolean };
 
 /** A call on record. */
 interface Inflight {
   readonly message: CallMessage;
-  /** Thread or peer that has it; undefined while it waits here. */
-  at: number | Incarnation | undefined;
+  /** Undefined while it waits here. */
+  place: Place | undefined;
+  /** Its number among all calls sent; 0 while it waits for a link. */
+  sent: number;
+  /** How often it was looked up, or came back. */
   attempts: number;
   settled: boolean;
   /** Until when its waiting time here was charged to its budget. */
@@ -125,17 +176,18 @@ export class Router {
   readonly #residents = new Map<number, number>();
   readonly #local = new Map<ActorId, LocalActor>();
   /** Least recently used first. */
-  readonly #routes = new Map<ActorId, Owner>();
+  readonly #routes = new Map<ActorId, Route>();
   readonly #calls = new OriginTable<Inflight>();
   /** Actors being looked up or given up, with the calls that wait for it. */
-  readonly #resolving = new Map<ActorId, Inflight[]>();
+  readonly #queues = new Map<ActorId, Queue>();
   /** Actors that could not be activated just now; their calls get that answer until it is tried again. */
   readonly #failed = new Map<ActorId, TroupeError>();
   readonly #waitingForPeer = new Map<Incarnation, Inflight[]>();
   /** What waits for a worker to run again. */
   readonly #threadless = new Set<() => void>();
-  /** Actors that moved, with the calls that have not come back yet from where they were. */
-  readonly #redirects = new Map<ActorId, { left: Set<Inflight>; done: () => void }>();
+  /** Places of peers whose actors are not in the directory: the node's membership owns them. */
+  readonly #nodes = new Map<Incarnation, Place>();
+  #sends = 0;
   readonly #forwarded: Counter;
   readonly #resent: Counter;
   readonly #lost: Counter;
@@ -174,13 +226,13 @@ export class Router {
 
   /** Actors this node owns. */
   *actors(): IterableIterator<{ id: ActorId; epoch: Epoch; thread: number }> {
-    for (const [id, { owner, thread }] of this.#local) yield { id, epoch: owner.epoch, thread };
+    for (const [id, { owner, at }] of this.#local) yield { id, epoch: owner.epoch, thread: at };
   }
 
   /** The owner of an actor that lives here, for its commits. */
   owner(actor: ActorId, epoch: Epoch): Owner | undefined {
     const local = this.#local.get(actor);
-    return local !== undefined && local.owner.epoch === epoch ? local.owner : undefined;
+    return local !== undefined && local.owner.epoch === epoch && !local.lost ? local.owner : undefined;
   }
 
   /** A thread is ready for actors. */
@@ -200,14 +252,17 @@ export class Router {
     if (isHostMessage(message)) {
       if (message[0] === HostMessageType.Deactivated) this.#deactivated(thread, message);
       else if (message[0] === HostMessageType.Left) this.#left(thread, message);
+      else if (message[0] === HostMessageType.Through) this.#through(thread, message);
       return;
     }
     switch (message[0]) {
       case MessageType.Call:
         return this.#callFrom(message);
-      case MessageType.Reply:
-        this.#calls.delete(message);
+      case MessageType.Reply: {
+        const call = this.#calls.take(message);
+        if (call !== undefined) this.#cameBack(call);
         return this.#toOrigin(message);
+      }
       case MessageType.Item:
         return this.#toOrigin(message);
       case MessageType.Cancel:
@@ -232,17 +287,19 @@ export class Router {
       case MessageType.Reply: {
         const call = this.#calls.get(message);
         // A late answer of a node that no longer has the call.
-        if (call === undefined || call.at !== peer) return this.#dropped.add();
+        if (call === undefined || call.place?.at !== peer) return this.#dropped.add();
         this.#calls.delete(message);
         this.#cameBack(call);
         return this.#toOrigin(message);
       }
       case MessageType.Item: {
-        if (this.#calls.get(message)?.at === peer) this.#toOrigin(message);
+        if (this.#calls.get(message)?.place?.at === peer) this.#toOrigin(message);
         return;
       }
       case MessageType.NotHere:
         return this.#notHere(peer, message);
+      case MessageType.Here:
+        return this.#here(peer, message);
       case MessageType.Load:
         if (Number.isFinite(message[4])) this.#options.onLoad(peer, message[4]);
         return;
@@ -256,9 +313,9 @@ export class Router {
     const local = this.#local.get(actor);
     if (local === undefined) return "gone";
     if (!local.listed) return "stayed";
-    const { thread, owner } = local;
+    const { at, owner } = local;
     return this.#migration.move(actor, owner.epoch, options, () =>
-      this.#send(thread, [HostMessageType.Leave, actor, owner.epoch, options.budgetMs, options.release]),
+      this.#send(at, [HostMessageType.Leave, actor, owner.epoch, options.budgetMs, options.release]),
     );
   }
 
@@ -275,12 +332,12 @@ export class Router {
   async create(actor: ActorId, bytes: Uint8Array): Promise<void> {
     if (this.#draining) throw new TroupeError("draining", "this node is shutting down", { started: "no" });
     if (this.#local.has(actor)) throw new TroupeError("already_exists", `${actor} exists already`, { started: "no" });
-    if (this.#resolving.has(actor)) {
+    if (this.#queues.has(actor)) {
       // Whether it exists is what the look-up will show.
       throw new TroupeError("unavailable", `${actor} is being looked up`, { started: "no", retryAfterMs: 50 });
     }
-    const waiting: Inflight[] = [];
-    this.#resolving.set(actor, waiting);
+    const queue: Queue = { calls: [], leaving: undefined, asks: false };
+    this.#queues.set(actor, queue);
     try {
       const { owner, state } = (await this.#options.directory.create(actor, bytes)) as {
         owner: Owner;
@@ -288,8 +345,7 @@ export class Router {
       };
       this.#activate(actor, owner, state, true);
     } finally {
-      this.#resolving.delete(actor);
-      for (const call of waiting) this.#dispatch(call);
+      this.#open(actor, queue);
     }
   }
 
@@ -297,15 +353,15 @@ export class Router {
   threadDied(index: number): void {
     this.#threads.delete(index);
     this.#residents.delete(index);
-    for (const [id, { thread, owner }] of this.#local) {
-      if (thread !== index) continue;
+    for (const [id, { at, owner }] of this.#local) {
+      if (at !== index) continue;
       this.#local.delete(id);
       this.#migration.stopped(id, owner.epoch, false);
     }
     for (const call of [...this.#calls.values()]) {
       const [, , incarnation, thread, actor] = call.message;
       if (incarnation === this.#incarnation && thread === index) this.#abandon(call);
-      else if (call.at === index) this.#fail(call, "unavailable", `${actor}: its worker ended`, "unknown");
+      else if (call.place?.at === index) this.#fail(call, "unavailable", `${actor}: its worker ended`, "unknown");
     }
   }
 
@@ -320,7 +376,7 @@ export class Router {
   /** The link to a peer is gone: what it had may or may not have been done; what came from it has no caller any more. */
   peerDown(peer: Incarnation): void {
     for (const call of [...this.#calls.values()]) {
-      if (call.at === peer)
+      if (call.place?.at === peer && call.sent > 0)
         this.#fail(call, "unavailable", `${call.message[4]}: the link to its node broke`, "unknown");
     }
     for (const call of this.#calls.takeAll(peer)) this.#abandon(call);
@@ -329,10 +385,12 @@ export class Router {
 
   /** A peer was declared dead: what only waited for it is looked up again. */
   peerDead(peer: Incarnation): void {
+    for (const [actor, route] of this.#routes) if (route.at === peer) this.#routes.delete(actor);
+    this.#nodes.delete(peer);
     this.peerDown(peer);
-    for (const [actor, owner] of this.#routes) if (owner.incarnation === peer) this.#routes.delete(actor);
     const waiting = this.#waitingForPeer.get(peer) ?? [];
     this.#waitingForPeer.delete(peer);
+    for (const call of waiting) if (!call.settled) this.#cameBack(call);
     for (const call of waiting) if (!call.settled) this.#dispatch(call);
   }
 
@@ -341,18 +399,23 @@ export class Router {
    * forgotten: a link that was down already tells nobody, and a store that lost its data declares nobody dead.
    */
   viewChanged(alive: ReadonlySet<Incarnation>): void {
-    for (const [actor, owner] of this.#routes) if (!alive.has(owner.incarnation)) this.#routes.delete(actor);
-    for (const peer of [...this.#waitingForPeer.keys()]) if (!alive.has(peer)) this.peerDead(peer);
+    const gone = new Set<Incarnation>();
+    for (const { at } of this.#routes.values()) if (!alive.has(at)) gone.add(at);
+    for (const peer of this.#waitingForPeer.keys()) if (!alive.has(peer)) gone.add(peer);
+    for (const peer of gone) this.peerDead(peer);
   }
 
-  /** An actor turned out to be somebody else's: its activation here stops without touching anything. */
+  /**
+   * An actor turned out to be somebody else's: its activation here stops without touching anything. Its calls go on when
+   * its host has said that it stopped.
+   */
   lost(actor: ActorId): void {
     this.#migration.lost(actor);
     const local = this.#local.get(actor);
-    if (local === undefined) return;
-    this.#notLocal(actor, local.thread);
+    if (local === undefined || local.lost) return;
+    local.lost = true;
     this.#migration.stopped(actor, local.owner.epoch, false);
-    this.#send(local.thread, [HostMessageType.Drop, actor, "fenced"]);
+    this.#send(local.at, [HostMessageType.Drop, actor, "fenced"]);
   }
 
   /** This node was declared dead and joined again: nothing of its former life counts. */
@@ -379,7 +442,7 @@ export class Router {
     for (const index of this.#threads.keys()) this.#send(index, [HostMessageType.Drop, "", reason]);
     const { clock } = this.#options;
     const deadline = clock.now() + timeoutMs;
-    while ((this.#local.size > 0 || this.#resolving.size > 0) && clock.now() < deadline) {
+    while ((this.#local.size > 0 || this.#queues.size > 0) && clock.now() < deadline) {
       await new Promise<void>((resolve) => {
         clock.after(10, resolve);
       });
@@ -392,7 +455,7 @@ export class Router {
     const known = this.#calls.get(message);
     if (known !== undefined) {
       // A host gives back a call that it had not begun.
-      known.at = undefined;
+      this.#cameBack(known);
       return this.#dispatch(known);
     }
     // Given back after its caller went away, or by a host of this node's former life.
@@ -401,15 +464,23 @@ export class Router {
   }
 
   /**
-   * A peer believes that the actor is here. Where it is not, the directory is asked: it may be ours without an
-   * activation (its worker died), or free, and then it starts here.
+   * A peer believes that the actor is here, under that epoch; or it does not know, and asks this node to claim it: it may
+   * be ours without an activation (its worker died), or free, and then it starts here.
    */
   #callFromPeer(message: CallMessage): void {
-    const actor = message[4];
-    if (this.#draining && !this.#local.has(actor) && !this.#resolving.has(actor) && !this.#migration.keeps(actor)) {
-      return this.#answerNotHere(message);
+    const [, , , , actor, epoch] = message;
+    const local = this.#local.get(actor);
+    let welcome: boolean;
+    if (local !== undefined) {
+      welcome = epoch === "" || epoch === local.owner.epoch;
+    } else {
+      const queue = this.#queues.get(actor);
+      // What a look-up finds decides about calls for another epoch.
+      const waits = (queue !== undefined && !queue.asks) || this.#migration.keeps(actor);
+      welcome = waits || (epoch === "" && !this.#draining);
     }
-    this.#accept(message);
+    if (welcome || this.#unordered) this.#accept(message);
+    else this.#answerNotHere(message);
   }
 
   #accept(message: CallMessage): void {
@@ -422,7 +493,8 @@ export class Router {
         }),
       );
     }
-    const call: Inflight = { message, at: undefined, attempts: 0, settled: false, since: this.#options.clock.now() };
+    const since = this.#options.clock.now();
+    const call: Inflight = { message, place: undefined, sent: 0, attempts: 0, settled: false, since };
     this.#calls.set(message, call);
     this.#dispatch(call);
   }
@@ -442,39 +514,42 @@ export class Router {
     const { message } = call;
     const actor = message[4];
     const local = this.#local.get(actor);
-    if (local !== undefined) return this.#toThread(call, local.thread);
+    if (local !== undefined) return this.#toThread(call, local);
     const failure = this.#failed.get(actor);
     if (failure !== undefined) return this.#fail(call, failure.code, failure.message, "no", FAILED_MS);
-    if (++call.attempts > this.#limits.attempts) {
-      return this.#fail(call, "unavailable", `${actor} moved ${this.#limits.attempts} times while it was called`, "no");
-    }
+    const queue = this.#queues.get(actor);
+    if (queue !== undefined && (!queue.asks || message[2] === this.#incarnation)) return this.#wait(call, queue);
     const kind = this.#options.kinds.get(kindOf(actor)) ?? this.#foreignKind(actor);
     if (kind === undefined) {
       return this.#fail(call, "unknown_kind", `no node runs actor kind "${kindOf(actor)}"`, "no");
     }
     if (kind.placement === "node") return this.#toNode(call, keyOf(actor));
-    const route = this.#routes.get(actor);
-    if (route !== undefined) {
-      if (!this.#options.isDead(route.incarnation)) {
-        if (message[2] !== this.#incarnation) {
-          // Another node's call is not passed on: its origin sends it itself, and then knows where it is. But it came
-          // because the directory named this node, so an old route of our own says nothing against that.
-          if (call.attempts > 1 || this.#migration.handedOver(actor, message[5])) return this.#sendBack(call);
-          this.#routes.delete(actor);
-          return this.#resolve(call, kind);
-        }
-        message[5] = route.epoch;
-        return this.#toPeer(call, route.incarnation);
-      }
-      this.#routes.delete(actor);
+    if (message[2] !== this.#incarnation) {
+      // Another node's call is not passed on: its origin sends it itself, and then knows where it is.
+      return call.attempts > 0 ? this.#sendBack(call) : this.#resolve(call, kind, queue);
     }
-    this.#resolve(call, kind);
+    const route = this.#routes.get(actor);
+    if (route === undefined || this.#options.isDead(route.at)) return this.#resolve(call, kind);
+    if (route.epoch === "") {
+      const queue: Queue = { calls: [], leaving: undefined, asks: true };
+      route.asking = { call, queue };
+      this.#queues.set(actor, queue);
+    }
+    message[5] = route.epoch;
+    call.place = route;
+    route.away++;
+    this.#toPeer(call, route.at);
   }
 
-  #toThread(call: Inflight, thread: number): void {
+  #toThread(call: Inflight, local: LocalActor): void {
+    const { message } = call;
     this.#charge(call);
-    call.at = thread;
-    this.#send(thread, call.message);
+    call.place = local;
+    call.sent = ++this.#sends;
+    local.away++;
+    if (message[5] === "" && local.listed && message[2] !== this.#incarnation)
+      this.#answerHere(message, local.owner.epoch);
+    this.#send(local.at, message);
   }
 
   /** An actor whose key names its node: no directory, the node's membership owns it. */
@@ -483,24 +558,28 @@ export class Router {
     const actor = call.message[4];
     if (nodeId === this.#options.nodeId) {
       // Its epoch is the node's own life.
-      this.#activate(
-        actor,
-        { incarnation: this.#incarnation, epoch: this.#incarnation as string as Epoch },
-        null,
-        false,
-      );
+      const epoch = this.#incarnation as string as Epoch;
+      this.#activate(actor, { incarnation: this.#incarnation, epoch }, null, false);
       return this.#dispatch(call);
     }
     const peer = this.#options.incarnationOf(nodeId);
     if (peer === undefined) return this.#fail(call, "unavailable", `${actor}: node "${nodeId}" is not a member`, "no");
+    let place = this.#nodes.get(peer);
+    if (place === undefined) {
+      place = { at: peer, away: 0, waits: undefined, asking: undefined };
+      this.#nodes.set(peer, place);
+    }
+    call.place = place;
+    place.away++;
     this.#toPeer(call, peer);
   }
 
+  /** Sends a call that has its place, or lets it wait for the link. */
   #toPeer(call: Inflight, peer: Incarnation): void {
     this.#charge(call);
+    call.sent = ++this.#sends;
     switch (this.#options.peers.send(peer, call.message[4], call.message)) {
       case "queued":
-        call.at = peer;
         this.#forwarded.add();
         return;
       case "overloaded":
@@ -514,46 +593,64 @@ export class Router {
         if (waiting.length >= this.#limits.waitingPerPeer) {
           return this.#fail(call, "overloaded", `the node of ${call.message[4]} cannot be reached now`, "no", 1_000);
         }
-        call.at = undefined;
+        call.sent = 0;
         waiting.push(call);
       }
     }
   }
 
-  #resolve(call: Inflight, kind: KindInfo): void {
-    const actor = call.message[4];
-    const waiting = this.#resolving.get(actor);
-    if (waiting !== undefined) {
-      if (waiting.length >= this.#limits.waitingPerActor) {
-        return this.#fail(
-          call,
-          "overloaded",
-          `${this.#limits.waitingPerActor} calls wait for the placement of ${actor}`,
-          "no",
-          200,
-        );
-      }
-      // Calls of one origin that came back after a move stand before its newer ones.
-      waiting.push(call);
-      return;
-    }
-    void this.#lookUp(actor, kind, [call], undefined);
+  #wait(call: Inflight, { calls }: Queue): void {
+    if (calls.length < this.#limits.waitingPerActor) return void calls.push(call);
+    const why = `${this.#limits.waitingPerActor} calls wait for the placement of ${call.message[4]}`;
+    this.#fail(call, "overloaded", why, "no", 200);
   }
 
-  /** Looks an actor up; `first` must be over before (it is being given up). Never rejects. */
-  async #lookUp(actor: ActorId, kind: KindInfo, waiting: Inflight[], first: Promise<void> | undefined): Promise<void> {
-    this.#resolving.set(actor, waiting);
+  /** Looks up for a call, and for those that wait meanwhile. */
+  #resolve(call: Inflight, kind: KindInfo, waiting?: Queue): void {
+    if (this.#triedTooOften(call)) return;
+    const calls = [...(waiting?.calls ?? []), call];
+    void this.#lookUp(call.message[4], kind, { calls, leaving: undefined, asks: false }, undefined);
+  }
+
+  #triedTooOften(call: Inflight): boolean {
+    const { attempts } = this.#limits;
+    if (++call.attempts <= attempts) return false;
+    this.#fail(call, "unavailable", `${call.message[4]} moved ${attempts} times while it was called`, "no");
+    return true;
+  }
+
+  /**
+   * Looks an actor up for `queue`; `first` must be over before (it is being given up), and may show where it is. Never
+   * rejects.
+   */
+  async #lookUp(
+    actor: ActorId,
+    kind: KindInfo,
+    queue: Queue,
+    first: Promise<Found | undefined> | undefined,
+  ): Promise<void> {
+    this.#queues.set(actor, queue);
     let failure: TroupeError | undefined;
     try {
-      await first;
-      const wanted = this.#migration.keeps(actor) || waiting.some((call) => !call.settled);
-      // What came first may have shown where the actor is.
-      if (wanted && !this.#local.has(actor) && !this.#routes.has(actor)) {
-        await this.#place(
-          actor,
-          kind,
-          waiting.some(({ message }) => message[2] !== this.#incarnation),
-        );
+      let found = await first;
+      for (;;) {
+        if (found === undefined && this.#migration.keeps(actor)) {
+          // What was offered is taken only when it can be used at once.
+          if (await this.#migration.decided(actor)) await this.#backFromElsewhere(actor, this.#incarnation, queue);
+        } else if (found === undefined && queue.calls.every(({ settled }) => settled)) {
+          break;
+        }
+        found ??= await this.#find(actor, kind, queue);
+        const back = this.#backFromElsewhere(actor, found.owner.incarnation, queue);
+        if (back === undefined) {
+          if (found.place === "there") this.#remember(actor, found.owner);
+          else this.#activate(actor, found.owner, found.state, true, found.handed);
+          break;
+        }
+        if (found.place === "there") this.#sendPeersBack(queue);
+        // What was found may be out of date afterwards; and an actor that is ours is to start with what is stored then.
+        await back;
+        found = undefined;
       }
     } catch (error) {
       failure = TroupeError.is(error)
@@ -563,11 +660,33 @@ export class Router {
             cause: error,
           });
     }
-    this.#resolving.delete(actor);
-    for (const call of this.#unordered ? waiting : inOrderOfOrigin(waiting)) {
-      if (failure === undefined) this.#dispatch(call);
-      else this.#fail(call, failure.code, failure.message, "no", failure.retryAfterMs);
+    if (failure === undefined && !this.#local.has(actor)) this.#sendPeersBack(queue);
+    this.#open(actor, queue, failure);
+  }
+
+  /** The calls of a queue go on, in the order of their origins, or fail. */
+  #open(actor: ActorId, queue: Queue, failure?: TroupeError): void {
+    if (this.#queues.get(actor) === queue) this.#queues.delete(actor);
+    const running = this.#local.get(actor)?.owner.epoch;
+    for (const call of this.#unordered ? queue.calls : inOrderOfOrigin(queue.calls)) {
+      if (failure !== undefined) this.#fail(call, failure.code, failure.message, "no", failure.retryAfterMs);
+      else if (this.#isFor(call, running, queue.leaving)) this.#dispatch(call);
+      else this.#sendBack(call);
     }
+  }
+
+  /** Whether a call may begin in the activation that runs here. A peer's is for one epoch, or for whichever there is. */
+  #isFor({ message }: Inflight, running: Epoch | undefined, leaving: Epoch | undefined): boolean {
+    const epoch = message[5];
+    if (message[2] === this.#incarnation || epoch === "" || this.#unordered) return true;
+    return epoch === running || epoch === leaving;
+  }
+
+  /** The actor is not here: its calls of other nodes go back to them. */
+  #sendPeersBack(queue: Queue): void {
+    const foreign = queue.calls.filter(({ message }) => message[2] !== this.#incarnation);
+    queue.calls = queue.calls.filter(({ message }) => message[2] === this.#incarnation);
+    for (const call of inOrderOfOrigin(foreign)) this.#sendBack(call);
   }
 
   /** A kind that this node does not run and another one does: it is placed there. */
@@ -576,18 +695,17 @@ export class Router {
     return somewhere === undefined ? undefined : { placement: "least-loaded", requireState: false, io: false };
   }
 
-  async #place(actor: ActorId, kind: KindInfo, asked: boolean): Promise<void> {
+  async #find(actor: ActorId, kind: KindInfo, { calls }: Queue): Promise<Found> {
     if (this.#migration.keeps(actor)) {
       const taken = await this.#migration.taken(actor);
-      if (taken !== undefined) return this.#activate(actor, taken.owner, taken.state, true, true);
+      if (taken !== undefined) return { place: "here", ...taken, handed: true };
     }
     // A node that was asked by a peer was chosen by it.
-    const elsewhere = asked ? undefined : await this.#elsewhere(actor, kind);
-    if (elsewhere !== undefined) return this.#remember(actor, elsewhere);
+    const asked = calls.some(({ message }) => message[2] !== this.#incarnation);
+    const owner = asked ? undefined : await this.#elsewhere(actor, kind);
+    if (owner !== undefined) return { place: "there", owner };
     if (!kind.io && !this.#runsActors && !this.#draining) await this.#threadBack();
-    const resolution = await this.#options.directory.resolve(actor, kind.requireState);
-    if (resolution.place === "there") return this.#remember(actor, resolution.owner);
-    this.#activate(actor, resolution.owner, resolution.state, true);
+    return this.#options.directory.resolve(actor, kind.requireState);
   }
 
   /**
@@ -612,7 +730,7 @@ export class Router {
 
   #activate(actor: ActorId, owner: Owner, state: StoredState | null, listed: boolean, handed = false): void {
     const thread = this.#options.kinds.get(kindOf(actor))?.io === true ? IO_THREAD : this.#leastBusyThread(actor);
-    this.#local.set(actor, { thread, owner, listed });
+    this.#local.set(actor, { at: thread, owner, listed, lost: false, away: 0, waits: undefined, asking: undefined });
     this.#residents.set(thread, (this.#residents.get(thread) ?? 0) + 1);
     this.#routes.delete(actor);
     const { events } = this.#options;
@@ -661,12 +779,29 @@ export class Router {
     return best;
   }
 
-  #remember(actor: ActorId, owner: Owner): void {
+  /**
+   * A route is known. Where calls are on their way to that peer already, another epoch counts only after the peer gave
+   * back what was sent for the old one.
+   */
+  #remember(actor: ActorId, { incarnation, epoch }: Owner): void {
+    const known = this.#routes.get(actor);
+    if (known?.at === incarnation) {
+      // What the directory names is not running there: it is asked to claim it anew.
+      if (known.away === 0 || known.epoch === known.refused) known.epoch = epoch === known.refused ? "" : epoch;
+      return;
+    }
     this.#routes.delete(actor);
-    this.#routes.set(actor, owner);
-    if (this.#routes.size > this.#limits.routes) {
-      const oldest = this.#routes.keys().next().value;
-      if (oldest !== undefined) this.#routes.delete(oldest);
+    this.#routes.set(actor, { at: incarnation, epoch, refused: "", away: 0, waits: undefined, asking: undefined });
+    if (this.#routes.size > this.#limits.routes) this.#forgetRoute();
+  }
+
+  /** Forgets the route used longest ago; those with calls on their way stay. */
+  #forgetRoute(): void {
+    let looks = ROUTE_LOOKS;
+    for (const [actor, route] of this.#routes) {
+      this.#routes.delete(actor);
+      if (route.away === 0 || looks-- === 0) return;
+      this.#routes.set(actor, route);
     }
   }
 
@@ -674,9 +809,10 @@ export class Router {
   #follow(message: CancelMessage | CreditMessage): void {
     const call = this.#calls.get(message);
     if (call === undefined) return;
-    if (typeof call.at === "number") return this.#send(call.at, message);
-    if (call.at !== undefined) {
-      this.#options.peers.send(call.at, message[4], message);
+    const at = call.place?.at;
+    if (typeof at === "number") return this.#send(at, message);
+    if (at !== undefined && call.sent > 0) {
+      this.#options.peers.send(at, message[4], message);
       return;
     }
     if (message[0] === MessageType.Credit) return;
@@ -699,50 +835,96 @@ export class Router {
 
   #notHere(peer: Incarnation, message: NotHereMessage): void {
     const call = this.#calls.get(message);
-    if (call === undefined || call.at !== peer) return;
-    const actor = message[4];
-    const route = this.#routes.get(actor);
-    if (route !== undefined && route.incarnation === peer && route.epoch === message[5]) this.#routes.delete(actor);
-    call.at = undefined;
+    const route = call?.place as Route | undefined;
+    if (call === undefined || route?.at !== peer) return;
+    const [, , , , actor, epoch, movedTo, newEpoch] = message;
     this.#options.events.emit({ type: "rerouted", actor, from: peer });
     this.#resent.add();
+    const { sent } = call;
+    const asking = route.asking?.call === call ? route.asking : undefined;
+    if (asking !== undefined) route.asking = undefined;
     this.#cameBack(call);
-    const kind = this.#options.kinds.get(kindOf(actor));
-    const looksUp = kind !== undefined && kind.placement !== "node";
-    if (this.#unordered || !looksUp || this.#resolving.has(actor) || this.#local.has(actor))
-      return this.#dispatch(call);
-    const [, , , , , , movedTo, epoch] = message;
-    let first = this.#othersBack(peer, actor);
-    if (movedTo !== undefined && epoch !== undefined && movedTo !== this.#incarnation) {
-      first = (first ?? Promise.resolve()).then(() => this.#remember(actor, { incarnation: movedTo, epoch }));
+    if (epoch !== "" && route.epoch === epoch) route.refused = epoch;
+    const kind = this.#options.kinds.get(kindOf(actor)) ?? this.#foreignKind(actor);
+    const queue = this.#queues.get(actor);
+    const takeOver = queue === undefined || queue === asking?.queue;
+    if (this.#triedTooOften(call)) {
+      if (queue !== undefined && takeOver) this.#open(actor, queue);
+    } else if (kind === undefined || kind.placement === "node") {
+      this.#dispatch(call);
+    } else if (takeOver) {
+      const calls = [call, ...(queue?.calls ?? [])];
+      const known = movedTo !== undefined && newEpoch !== undefined && movedTo !== this.#incarnation;
+      const found: Found | undefined = known
+        ? { place: "there", owner: { incarnation: movedTo, epoch: newEpoch } }
+        : undefined;
+      // What was sent after it comes back as well: what is sent elsewhere before that could overtake it.
+      const back = Promise.resolve(this.#back(route, sent)).then(() => found);
+      void this.#lookUp(actor, kind, { calls, leaving: undefined, asks: false }, back);
+    } else {
+      this.#wait(call, queue);
     }
-    void this.#lookUp(actor, kind, [call], first);
   }
 
-  /**
-   * Resolves when every call to `actor` that was sent to `peer` has come back or was answered: what is sent elsewhere
-   * before that could overtake them. A turn that runs there for long is not waited for: at most `REDIRECT_MS`.
-   */
-  #othersBack(peer: Incarnation, actor: ActorId): Promise<void> | undefined {
-    const left = new Set<Inflight>();
-    for (const call of this.#calls.values()) if (call.at === peer && call.message[4] === actor) left.add(call);
-    if (left.size === 0) return undefined;
+  /** A peer says under which epoch it runs an actor that it was asked to claim. */
+  #here(peer: Incarnation, [, , , , actor, epoch]: HereMessage): void {
+    const route = this.#routes.get(actor);
+    if (route?.at !== peer) return;
+    if (route.epoch === "") route.epoch = epoch;
+    this.#askedEnough(route, actor);
+  }
+
+  /** It is known under which epoch the actor runs, or the call that asked for it is over. */
+  #askedEnough(place: Place, actor: ActorId): void {
+    const { asking } = place;
+    place.asking = undefined;
+    if (asking !== undefined && this.#queues.get(actor) === asking.queue) this.#open(actor, asking.queue);
+  }
+
+  /** Resolves when all calls sent to `place` after the `after`th are answered or given back; undefined: they are. */
+  #back(place: Place, after: number): Promise<void> | undefined {
+    if (place.away === 0 || this.#unordered) return undefined;
+    let left = 0;
+    if (after <= 0) left = place.away;
+    else for (const call of this.#calls.values()) if (call.place === place && call.sent > after) left++;
+    if (left === 0) return undefined;
     return new Promise((resolve) => {
       const done = (): void => {
-        cancel();
-        if (this.#redirects.get(actor)?.left === left) this.#redirects.delete(actor);
+        place.waits = undefined;
         resolve();
       };
-      const cancel = this.#options.clock.after(REDIRECT_MS, done);
-      this.#redirects.set(actor, { left, done });
+      place.waits = { after, left, done };
     });
+  }
+
+  /** The same for the place where an actor was before it was found on `node`; what was not even sent is called back. */
+  #backFromElsewhere(actor: ActorId, node: Incarnation, queue: Queue): Promise<void> | undefined {
+    const route = this.#routes.get(actor);
+    if (route === undefined || route.at === node) return undefined;
+    const waiting = this.#waitingForPeer.get(route.at);
+    for (const call of waiting ?? []) {
+      if (call.place !== route || call.settled) continue;
+      this.#cameBack(call);
+      queue.calls.push(call);
+    }
+    if (waiting !== undefined) {
+      this.#waitingForPeer.set(
+        route.at,
+        waiting.filter(({ place }) => place !== undefined),
+      );
+    }
+    return this.#back(route, 0);
   }
 
   /** A call is no longer where it was sent. */
   #cameBack(call: Inflight): void {
-    if (this.#redirects.size === 0) return;
-    const redirect = this.#redirects.get(call.message[4]);
-    if (redirect?.left.delete(call) === true && redirect.left.size === 0) redirect.done();
+    const { place } = call;
+    if (place === undefined) return;
+    call.place = undefined;
+    place.away--;
+    const { waits } = place;
+    if (waits !== undefined && (waits.after <= 0 || call.sent > waits.after) && --waits.left === 0) waits.done();
+    if (place.asking?.call === call) this.#askedEnough(place, call.message[4]);
   }
 
   get #unordered(): boolean {
@@ -750,6 +932,7 @@ export class Router {
   }
 
   #sendBack(call: Inflight): void {
+    if (call.settled) return;
     call.settled = true;
     this.#calls.delete(call.message);
     this.#answerNotHere(call.message);
@@ -758,7 +941,7 @@ export class Router {
   #answerNotHere(message: CallMessage): void {
     const [, callId, incarnation, thread, actor, epoch] = message;
     const route = this.#migration.handedOver(actor, epoch) ? this.#routes.get(actor) : undefined;
-    const there: [Incarnation, Epoch] | [] = route === undefined ? [] : [route.incarnation, route.epoch];
+    const there: [Incarnation, Epoch] | [] = route === undefined || route.epoch === "" ? [] : [route.at, route.epoch];
     this.#options.peers.send(incarnation, actor, [
       MessageType.NotHere,
       callId,
@@ -770,11 +953,22 @@ export class Router {
     ]);
   }
 
+  #answerHere([, callId, incarnation, thread, actor]: CallMessage, epoch: Epoch): void {
+    this.#options.peers.send(incarnation, actor, [MessageType.Here, callId, incarnation, thread, actor, epoch]);
+  }
+
+  /** A host asks whether what its own thread sent to an actor of its own has come: by now it has, this comes after it. */
+  #through(thread: number, [, actor, epoch]: ThroughMessage): void {
+    const local = this.#local.get(actor);
+    if (local?.at !== thread || local.owner.epoch !== epoch) return;
+    this.#send(thread, [HostMessageType.Through, actor, epoch]);
+  }
+
   // Ends
 
   #deactivated(thread: number, [, actor, epoch, reason, error]: DeactivatedMessage): void {
     const local = this.#local.get(actor);
-    if (local === undefined || local.thread !== thread || local.owner.epoch !== epoch) return;
+    if (local === undefined || local.at !== thread || local.owner.epoch !== epoch) return;
     this.#notLocal(actor, thread);
     this.#migration.stopped(actor, epoch, local.listed && reason !== "ended" && reason !== "fenced");
     this.#options.events.emit(reason === "fenced" ? { type: "fenced", actor } : { type: "deactivated", actor, reason });
@@ -782,11 +976,23 @@ export class Router {
       this.#failed.set(actor, decodeError(error));
       this.#options.clock.after(FAILED_MS, () => this.#failed.delete(actor));
     }
-    if (!local.listed || reason === "ended" || reason === "fenced") return;
     const kind = this.#options.kinds.get(kindOf(actor));
     if (kind === undefined) return;
+    const release = local.listed && reason !== "ended" && reason !== "fenced" && !local.lost;
+    if (local.away === 0 && !release) return;
     // Calls that come meanwhile wait until it is given up, then look it up again.
-    void this.#lookUp(actor, kind, [], this.#options.directory.release(actor, local.owner));
+    const queue: Queue = { calls: [], leaving: epoch, asks: false };
+    if (local.listed) void this.#lookUp(actor, kind, queue, this.#giveUp(actor, local, release));
+    else {
+      this.#queues.set(actor, queue);
+      void this.#back(local, 0)?.then(() => this.#open(actor, queue));
+    }
+  }
+
+  /** The host gives back what it had not begun, then the actor is free for others. */
+  async #giveUp(actor: ActorId, local: LocalActor, release: boolean): Promise<undefined> {
+    await this.#back(local, 0);
+    if (release) await this.#options.directory.release(actor, local.owner);
   }
 
   #notLocal(actor: ActorId, thread: number): void {
@@ -799,11 +1005,18 @@ export class Router {
     const [, actor, epoch, , bytes] = message;
     const local = this.#local.get(actor);
     const kind = this.#options.kinds.get(kindOf(actor));
-    if (local === undefined || kind === undefined || local.thread !== thread || local.owner.epoch !== epoch) return;
+    if (local === undefined || kind === undefined || local.at !== thread || local.owner.epoch !== epoch) return;
     if (bytes === null) return this.#migration.stays(actor, epoch);
     this.#notLocal(actor, thread);
     this.#options.events.emit({ type: "deactivated", actor, reason: "moved" });
-    void this.#lookUp(actor, kind, [], this.#migration.handOver(local.owner, message));
+    const queue: Queue = { calls: [], leaving: epoch, asks: false };
+    const handOver = async (): Promise<Found | undefined> => {
+      // The store named another owner while it got ready to leave.
+      const found = local.lost ? undefined : await this.#migration.handOver(local.owner, message);
+      await this.#back(local, 0);
+      return found;
+    };
+    void this.#lookUp(actor, kind, queue, handOver());
   }
 
   #migrationHooks(): ConstructorParameters<typeof Migration>[0]["hooks"] {
@@ -812,16 +1025,12 @@ export class Router {
       wanted: (actor) => {
         const kind = this.#options.kinds.get(kindOf(actor));
         if (kind === undefined || kind.placement === "node") return false;
-        return !this.#draining && !this.#local.has(actor) && !this.#resolving.has(actor);
+        return !this.#draining && !this.#local.has(actor) && !this.#queues.has(actor);
       },
-      activate: (actor, owner, handed) => this.#activate(actor, owner, handed, true, true),
-      remember: (actor, owner) => this.#remember(actor, owner),
       lookUp: (actor) => {
         const kind = this.#options.kinds.get(kindOf(actor));
-        if (kind === undefined || this.#resolving.has(actor)) return;
-        // Where it lives now is decided by what was offered, not by an older route.
-        this.#routes.delete(actor);
-        void this.#lookUp(actor, kind, [], undefined);
+        if (kind === undefined || this.#queues.has(actor)) return;
+        void this.#lookUp(actor, kind, { calls: [], leaving: undefined, asks: false }, undefined);
       },
     };
   }
@@ -833,8 +1042,10 @@ export class Router {
     this.#calls.delete(call.message);
     const reason: AbortReason = "callerDied";
     const cancel: CancelMessage = [MessageType.Cancel, callId, incarnation, thread, actor, reason];
-    if (typeof call.at === "number") this.#send(call.at, cancel);
-    else if (call.at !== undefined) this.#options.peers.send(call.at, actor, cancel);
+    const at = call.place?.at;
+    if (typeof at === "number") this.#send(at, cancel);
+    else if (at !== undefined && call.sent > 0) this.#options.peers.send(at, actor, cancel);
+    this.#cameBack(call);
   }
 
   #fail(
