@@ -15,6 +15,7 @@ function upstreamsOf(config: Config): UpstreamConfig[] {
     idleStopMs: upstream.idle_stop_ms,
     maxProcesses: upstream.max_processes,
     startTimeoutMs: upstream.start_timeout_ms,
+    onOwnerLoss: upstream.on_owner_loss ?? upstream.onOwnerLoss ?? "reinitialize",
   }));
 }
 

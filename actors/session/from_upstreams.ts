@@ -16,7 +16,7 @@ import {
 import type { ClientCall } from "./calls.ts";
 import { clientRefusal, severity } from "./capabilities.ts";
 import { replaceToken } from "./client_requests.ts";
-import { forgetConnection, memoryLost, rememberConnection } from "./memory.ts";
+import { forgetConnection, memoryLost, rememberConnection, sessionForgotten } from "./memory.ts";
 import { restore, startForUpdates } from "./own_methods.ts";
 import { PRIMING_VERSION, type SessionParts, withdrawn } from "./parts.ts";
 import { RpcCode } from "./rpc.ts";
@@ -43,9 +43,7 @@ export class FromUpstreams implements UpstreamOwner {
 
   onForgotten(upstream: string): void {
     const parts = this.#parts();
-    if (parts.closed) return;
-    forgetConnection(parts, upstream);
-    memoryLost(parts, upstream);
+    if (!parts.closed) sessionForgotten(parts, upstream);
   }
 
   onStarted(upstream: string, greeting: InitializeResult): void {

@@ -8,17 +8,30 @@
  *
  * What is lost (the owner died with a process or module, or an HTTP upstream forgot its session) is counted, and told
  * once, on the next stream the client opens: a warning as `notifications/message`, and `list_changed` for what the
- * upstream declares, so that the client asks again.
+ * upstream declares, so that the client asks again. Where the upstream's policy is `terminate` the session ends instead:
+ * the client finds it unknown, and begins anew.
  */
-import type { Catalogue, UpstreamConfig, UpstreamSession } from "../../transports/upstream/contract.ts";
+import type {
+  Catalogue,
+  OwnerLossPolicy,
+  UpstreamConfig,
+  UpstreamSession,
+} from "../../transports/upstream/contract.ts";
 import { LOG_LEVELS, severity } from "./capabilities.ts";
+import type { SessionState } from "./contract.ts";
 import { startForUpdates } from "./own_methods.ts";
 import type { SessionParts } from "./parts.ts";
 import { isObject } from "./rpc.ts";
+import type { SessionSettings } from "./settings.ts";
 import type { EventStream } from "./streams.ts";
 
 const LISTS = ["tools", "prompts", "resources"] as const;
 const WARNING = LOG_LEVELS.indexOf("warning");
+
+/** Whether a session must end because the former owner took memory along that an upstream's policy says it needs. */
+export function endsWithItsOwner({ ran }: SessionState, settings: SessionSettings): boolean {
+  return ran?.some((name) => policyOf(settings, name) === "terminate") === true;
+}
 
 /** Another activation had this session before: goes on with the upstreams that it had. Call once, when this one begins. */
 export function restoreUpstreams(parts: SessionParts): void {
@@ -65,6 +78,15 @@ export function forgetConnection({ ctx: { state } }: SessionParts, upstream: str
   else delete state.connections;
 }
 
+/** An HTTP upstream no longer knows the session that the former owner had there. */
+export function sessionForgotten(parts: SessionParts, upstream: string): void {
+  forgetConnection(parts, upstream);
+  if (policyOf(parts.settings, upstream) !== "terminate") return memoryLost(parts, upstream);
+  const { ctx } = parts;
+  ctx.worker.count("troupe_session_owner_loss_ended_total");
+  ctx.end().catch((error) => ctx.worker.log.warn("a session that lost its upstream's memory did not end", { error }));
+}
+
 /** `upstream` lost what it kept for this session; the client is told on a stream it opens, or on the one it has open. */
 export function memoryLost(parts: SessionParts, upstream: string): void {
   parts.lostMemory = [...(parts.lostMemory ?? []).filter((name) => name !== upstream), upstream];
@@ -107,6 +129,10 @@ function tell(parts: SessionParts, opened: EventStream, { name, capabilities }: 
 
 function livesHere({ transport }: UpstreamConfig): boolean {
   return transport.kind !== "http";
+}
+
+function policyOf(settings: SessionSettings, upstream: string): OwnerLossPolicy {
+  return settings.upstreams.find(({ name }) => name === upstream)?.onOwnerLoss ?? "reinitialize";
 }
 
 function configOf({ settings }: SessionParts, upstream: string): UpstreamConfig | undefined {

@@ -14,7 +14,9 @@ import { describeUpstream } from "../server/describe.ts";
 import { openUpstream } from "../server/open.ts";
 import type { EventsCall, PostAnswer, PostCall, Principal, SessionDescription, SessionState } from "./contract.ts";
 import { LiveSession } from "./live_session.ts";
+import { endsWithItsOwner } from "./memory.ts";
 import { isObject } from "./rpc.ts";
+import { sessionSettings } from "./settings.ts";
 import type { UpstreamAccess } from "./upstreams.ts";
 
 /** Turns at once: more than any `maxCalls`, so that cancels and answers never wait behind requests. */
@@ -34,7 +36,12 @@ export function defineSession(access: UpstreamAccess) {
     placement: "prefer-local",
     state: { initial: noState, required: true },
     instance: (): SessionInstance => ({ live: undefined }),
-    onActivate(ctx) {
+    onActivate(ctx): void | Promise<void> {
+      if (endsWithItsOwner(ctx.state, sessionSettings(ctx.worker))) {
+        ctx.worker.count("troupe_session_owner_loss_ended_total");
+        // Whoever waits finds an ended session.
+        return ctx.end();
+      }
       ctx.instance.live = new LiveSession(ctx, access);
     },
     onDeactivate(ctx, reason) {

@@ -53,6 +53,9 @@ function upstreamRules(name: string, upstream: UpstreamSettings, report: Report)
     report(at, `has ${given.join(" and ")}; keep one of them`);
     return;
   }
+  if (upstream.on_owner_loss !== undefined && upstream.onOwnerLoss !== undefined) {
+    report([...at, "onOwnerLoss"], "means the same as on_owner_loss, which is given too; remove one");
+  }
   const belongs = { args: "command", env: "command", cwd: "command", headers: "url" } as const;
   for (const key of ["args", "env", "cwd", "headers"] as const) {
     if (upstream[key] !== undefined && given[0] !== belongs[key]) {

@@ -137,6 +137,8 @@ const cluster = z.strictObject({
   service_name: nodeId.optional().describe("put before the default node id"),
 });
 
+const ownerLoss = z.enum(["reinitialize", "terminate"]);
+
 const upstream = z.strictObject({
   command: text.optional().describe("a stdio server: the program"),
   args: z.array(z.string()).optional().describe("with `command`: its arguments"),
@@ -152,6 +154,12 @@ const upstream = z.strictObject({
   idle_stop_ms: ms(0).default(300_000).describe("stopped after so long without use, started again on demand; 0 never"),
   max_processes: count(1, 100_000).default(256).describe("most processes or connections on one node at once"),
   start_timeout_ms: ms(100, 3_600_000).default(30_000).describe("longest wait for the handshake"),
+  on_owner_loss: ownerLoss
+    .optional()
+    .describe(
+      "what a session does when its node died and took this server's memory along: start the server again (reinitialize, the default), or end, so that the client begins anew (terminate)",
+    ),
+  onOwnerLoss: ownerLoss.optional().describe("alias of on_owner_loss"),
   naming: z
     .enum(["prefix", "none"])
     .default("prefix")

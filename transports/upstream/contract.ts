@@ -54,6 +54,9 @@ export class RpcError extends Error {
 /** How the processes or connections of an upstream are shared. */
 export type Isolation = "session" | "principal" | "shared";
 
+/** The upstream is started again and the client told, or the session ends. */
+export type OwnerLossPolicy = "reinitialize" | "terminate";
+
 /** One entry of `mcpServers`, checked and with defaults filled in. */
 export interface UpstreamConfig {
   name: string;
@@ -69,6 +72,8 @@ export interface UpstreamConfig {
   maxProcesses: number;
   /** Longest wait for the handshake, milliseconds. */
   startTimeoutMs: number;
+  /** When the owner of a session died and took the upstream's memory along. Default `reinitialize`. */
+  onOwnerLoss?: OwnerLossPolicy;
 }
 
 /** Why a channel ended. One sentence in `detail`, fit for a log and an error message; never a secret. */

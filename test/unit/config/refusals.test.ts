@@ -75,6 +75,16 @@ const cases: [behaviour: string, yaml: string, ...sentences: string[]][] = [
     'a.yaml: mcpServers.echo.isolation: expected one of "session", "principal", "shared", got "thread"',
   ],
   [
+    "a policy for lost owners that is none is refused with those there are",
+    "mcpServers: { echo: { command: npx, on_owner_loss: restart } }",
+    'a.yaml: mcpServers.echo.on_owner_loss: expected one of "reinitialize", "terminate", got "restart"',
+  ],
+  [
+    "a policy for lost owners that is given twice is refused",
+    "mcpServers: { echo: { command: npx, on_owner_loss: terminate, onOwnerLoss: terminate } }",
+    "a.yaml: mcpServers.echo.onOwnerLoss: means the same as on_owner_loss, which is given too; remove one",
+  ],
+  [
     "an address without a port is refused",
     "gateway: { server: { bind_address: 127.0.0.1 } }",
     'a.yaml: gateway.server.bind_address: expected host:port with a port from 0 to 65535, got "127.0.0.1"',

@@ -465,6 +465,10 @@ describe("memory of upstreams that died with the owner", () => {
       },
     ],
   });
+  const terminating = (transport: "stdio" | "http") => {
+    const { upstreams } = local(transport);
+    return { upstreams: upstreams.map((config) => ({ ...config, onOwnerLoss: "terminate" as const })) };
+  };
   const upstream = () => {
     const one = new FakeUpstream("one").on("tools/call", () => ({}));
     one.capabilities = { tools: { listChanged: true }, prompts: {}, logging: {} };
@@ -486,6 +490,29 @@ describe("memory of upstreams that died with the owner", () => {
     const later = world.resume(get.lastEventId);
     await settle();
     assert.deepEqual(told(later), [], "nothing ran any more, so nothing more was lost");
+  });
+
+  it("ends the session where the upstream's policy says so, and only if it had begun to run", async () => {
+    const world = await begun({ upstreams: [upstream()], settings: terminating("stdio") });
+    await world.move("fenced");
+    await world.ask("tools/call", { name: "x" });
+    assert.equal(world.ended, false);
+    await world.move("fenced");
+    assert.equal(world.ended, true);
+    assert.equal(world.counts.get("troupe_session_owner_loss_ended_total"), 1);
+    assert.equal(world.one.starts, 1);
+  });
+
+  it("ends the session whose HTTP upstream forgot it, where the policy says so", async () => {
+    const one = remote().on("tools/call", () => ({}));
+    const world = await begun({ upstreams: [one], settings: terminating("http") });
+    await world.ask("tools/call", { name: "x" });
+    await world.move("fenced");
+    await world.ask("tools/call", { name: "x" });
+    assert.equal(world.ended, false);
+    one.remembers.clear();
+    await world.move("fenced");
+    assert.equal(world.ended, true);
   });
 
   it("is no matter where nothing ran, where it lives elsewhere, or where the client wants no warnings", async () => {
