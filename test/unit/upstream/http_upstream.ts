@@ -8,7 +8,7 @@ import { WebStandardStreamableHTTPServerTransport } from "@modelcontextprotocol/
 interface Session {
   handle(req: IncomingMessage, res: ServerResponse, body: unknown): Promise<void>;
 }
-interface Connectable {
+export interface Connectable {
   connect(transport: unknown): Promise<void>;
 }
 
@@ -22,14 +22,17 @@ export interface HttpUpstream {
   close(): Promise<void>;
 }
 
-/** Serves fixture `server_v1.mjs` or `server_v2.mjs`; `events`: with event ids, so that streams can be resumed. */
+type Factory = (ctx: { era: string }) => Connectable | Promise<Connectable>;
+
+/**
+ * Serves fixture `server_v1.mjs` or `server_v2.mjs`, or what `factory` makes with the SDK of that version. `events`: with
+ * event ids, so that streams can be resumed.
+ */
 export async function startHttpUpstream(
   version: "v1" | "v2",
-  { events = false }: { events?: boolean } = {},
+  { events = false, factory }: { events?: boolean; factory?: Factory } = {},
 ): Promise<HttpUpstream> {
-  const { default: factory } = (await import(`./fixtures/server_${version}.mjs`)) as {
-    default: (ctx: { era: string }) => Connectable | Promise<Connectable>;
-  };
+  const make = factory ?? ((await import(`./fixtures/server_${version}.mjs`)) as { default: Factory }).default;
   const upstream: HttpUpstream & { url: string } = {
     url: "",
     deleted: [],
@@ -42,7 +45,7 @@ export async function startHttpUpstream(
     },
   };
   const open = async (): Promise<Session> => {
-    const mcp = await factory({ era: "legacy" });
+    const mcp = await make({ era: "legacy" });
     const options = {
       sessionIdGenerator: () => crypto.randomUUID(),
       onsessioninitialized: (id: string) => void upstream.sessions.set(id, session),
