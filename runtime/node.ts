@@ -33,8 +33,9 @@ import type { ActorSystem, AnyActorDefinition, CallOptions, Ref, WorkerServices 
 import { TroupeError } from "./actor/errors.ts";
 import { Host, type HostIo, type RunnableDefinition } from "./actor/host.ts";
 import { actorId, type Incarnation, keyOf, kindOf, type NodeId } from "./actor/ids.ts";
-import { IO_THREAD, MessageType } from "./actor/message.ts";
+import { IO_THREAD, Lane, MessageType } from "./actor/message.ts";
 import { makeRef } from "./actor/ref.ts";
+import { WAKE_TURN } from "./actor/reminders.ts";
 import { type Config, type ConfigInput, resolveConfig } from "./config/config.ts";
 import { hostOf, isLoopback, portOf } from "./config/rules.ts";
 import { VERSION } from "./config/version.ts";
@@ -53,6 +54,7 @@ import { LoopDelay, loadOf, PeerLoads } from "./placement/load.ts";
 import { MembershipDriver } from "./placement/membership_driver.ts";
 import type { PeerEvents, Peers } from "./placement/peers.ts";
 import { chooseNode } from "./placement/placement.ts";
+import { ReminderWatch } from "./placement/reminder_watch.ts";
 import { type KindInfo, Router } from "./placement/router.ts";
 import { kindsOf, loadDefinitions } from "./worker/definitions.ts";
 import type { WorkerIo, WorkerSettings, WorkerThread } from "./worker/entry.ts";
@@ -146,6 +148,7 @@ class Node implements RunningNode {
   #router: Router | undefined;
   #host: Host | undefined;
   #pool: WorkerPool<WorkerSettings, WorkerThread> | undefined;
+  #reminders: ReminderWatch | undefined;
   #http: HttpServer | undefined;
   #jobs: Promise<JobQueue> | undefined;
   #stopping: Promise<void> | undefined;
@@ -203,6 +206,7 @@ class Node implements RunningNode {
     await this.#join(coordinator);
     await this.#startActors(coordinator);
     await this.#setState("active");
+    this.#watchReminders(coordinator);
     this.#tellLoad();
     this.#readiness = { ready: true, reason: null };
   }
@@ -499,6 +503,22 @@ class Node implements RunningNode {
     await pool.start();
   }
 
+  #watchReminders({ reminders }: Coordinator): void {
+    const membership = this.#running(this.#membership);
+    const { calls } = this.#running(this.#host);
+    const watch = new ReminderWatch({
+      reminders,
+      clock: this.#clock,
+      self: () => this.#incarnation,
+      wake: (actor, timeoutMs) => calls.call(actor, WAKE_TURN, [], { lane: Lane.Background, timeoutMs }, null),
+      log: this.#log,
+      metrics: this.#metrics,
+    });
+    this.#reminders = watch;
+    membership.onView(({ members }) => watch.viewChanged(members));
+    watch.viewChanged(membership.view.members);
+  }
+
   /** Workers send events only while somebody listens here. */
   #tellListening(index: number): void {
     const { heard } = this.events;
@@ -516,7 +536,7 @@ class Node implements RunningNode {
       kinds: (kinds) => {
         for (const { kind, ...info } of kinds) this.#kinds.set(kind, { ...info, io: false });
       },
-      commit: (actor, epoch, version, bytes) => io.commit(actor, epoch, version, bytes),
+      commit: (...args) => io.commit(...args),
       end: (actor, epoch) => io.end(actor, epoch),
       protect: (pid) => guard.protect(pid),
       unprotect: (pid) => guard.release(pid),
@@ -530,10 +550,10 @@ class Node implements RunningNode {
 
   #hostIo(): HostIo {
     return {
-      commit: async (actor, epoch, version, bytes) => {
+      commit: async (actor, epoch, version, bytes, dueMs) => {
         const owner = this.#router?.owner(actor, epoch);
         if (owner === undefined) return { outcome: "fenced" };
-        return this.#running(this.#directory).commit(actor, owner, version, bytes);
+        return this.#running(this.#directory).commit(actor, owner, version, bytes, dueMs);
       },
       end: async (actor, epoch) => {
         const owner = this.#router?.owner(actor, epoch);
@@ -623,6 +643,7 @@ class Node implements RunningNode {
     this.#readiness = { ready: false, reason: "the node is shutting down" };
     this.#loopDelay.stop();
     const failed = (what: string) => (error: unknown) => this.#log.warn(`${what} failed during shutdown`, { error });
+    this.#reminders?.stop();
     this.#router?.drain();
     await this.#setState("draining").catch(failed("announcing the shutdown"));
     await Promise.all([

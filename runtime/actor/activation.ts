@@ -40,6 +40,7 @@ import { MAILBOX_BYTES, MAILBOX_MESSAGES, Mailbox } from "./mailbox.ts";
 import { type CallMessage, Delivery, Lane, MessageType } from "./message.ts";
 import { ownTurn } from "./own_turns.ts";
 import { makeRef } from "./ref.ts";
+import { decodeReminders, encodeReminders, ReminderTable } from "./reminders.ts";
 import { Repeats } from "./repeats.ts";
 import { currentState, validated } from "./schema.ts";
 import { TIMER_TURN, Timers } from "./timers.ts";
@@ -84,6 +85,7 @@ export class Activation implements StartContext<unknown, unknown> {
   #commit: { running: Promise<void>; next: Promise<void> | undefined } | undefined;
   #controller: AbortController | undefined;
   #timers: Timers | undefined;
+  #reminders: ReminderTable | undefined;
   #pumping = false;
   /** What goes on outside of turns. */
   #work = 0;
@@ -137,6 +139,11 @@ export class Activation implements StartContext<unknown, unknown> {
     return this.timers.start(when, run);
   }
 
+  get reminders(): ReminderTable {
+    this.#reminders ??= new ReminderTable(this, []);
+    return this.#reminders;
+  }
+
   /** @internal */
   get timers(): Timers {
     this.#timers ??= new Timers(this);
@@ -180,6 +187,7 @@ export class Activation implements StartContext<unknown, unknown> {
     if (this.status !== "activating") return;
     this.migrated = undefined;
     this.status = "active";
+    this.#reminders?.arm();
     this.pump();
   }
 
@@ -193,6 +201,7 @@ export class Activation implements StartContext<unknown, unknown> {
     const envelope = handed ? decodeHandover(bytes) : decodeEnvelope(bytes);
     if ("migrated" in envelope) this.migrated = envelope.migrated;
     if (envelope.results.length > 0) this.#repeats = new Repeats(envelope.results);
+    if (envelope.reminders.length > 0) this.#reminders = new ReminderTable(this, decodeReminders(envelope.reminders));
     this.state = currentState(definition, envelope);
   }
 
@@ -344,7 +353,7 @@ export class Activation implements StartContext<unknown, unknown> {
   /** Its claim and its state as they are now. */
   held(): HeldState {
     const state = this.#version === 0 ? null : { version: this.#version, bytes: this.#encoded() };
-    return { actor: this.id, epoch: this.epoch, state };
+    return { actor: this.id, epoch: this.epoch, state, dueMs: this.#reminders?.earliestMs ?? null };
   }
 
   /** Ends the actor for good. */
@@ -365,6 +374,7 @@ export class Activation implements StartContext<unknown, unknown> {
     if (this.status === "stopping" || this.status === "stopped") return;
     this.status = "stopping";
     this.#timers?.clear();
+    this.#reminders?.disarm();
     const abort: AbortReason = reason === "fenced" ? "fenced" : "drain";
     this.#endStreams(abort, reason);
     if (abort === "fenced") for (const turn of this.#runningTurns()) turn.abort("fenced");
@@ -768,14 +778,18 @@ export class Activation implements StartContext<unknown, unknown> {
       schema: this.#schema,
       state: this.state,
       results: this.#repeats?.stored(this.host.clock.wallNow()) ?? [],
+      reminders: this.#reminders === undefined ? [] : encodeReminders(this.#reminders.list()),
     });
   }
 
   async #write(): Promise<void> {
     try {
-      const result = await this.host.io.commit(this.id, this.epoch, this.#version, this.#encoded());
+      const reminders = this.#reminders;
+      const taken = reminders?.committing();
+      const result = await this.host.io.commit(this.id, this.epoch, this.#version, this.#encoded(), taken?.dueMs);
       if (result.outcome === "committed") {
         this.#version = result.version;
+        if (taken !== undefined) reminders?.committed(taken);
         return;
       }
       this.stop("fenced");

@@ -16,19 +16,24 @@ export interface Envelope {
   state: unknown;
   /** Results of durable calls, oldest first. */
   results: StoredResult[];
+  /** See `reminders.ts`. */
+  reminders: unknown[];
 }
 
-export function encodeEnvelope({ schema, state, results }: Envelope): Uint8Array {
+export function encodeEnvelope({ schema, state, results, reminders }: Envelope): Uint8Array {
+  const parts: unknown[] = [schema, state];
+  if (results.length > 0 || reminders.length > 0) parts.push(results);
+  if (reminders.length > 0) parts.push(reminders);
   // Copied out: the packer hands back a view on a buffer that it shares between many.
-  return new Uint8Array(packr.pack(results.length === 0 ? [schema, state] : [schema, state, results]));
+  return new Uint8Array(packr.pack(parts));
 }
 
 /** Throws when the bytes are not an envelope. */
 export function decodeEnvelope(bytes: Uint8Array): Envelope {
   const unpacked: unknown = packr.unpack(bytes);
   if (!Array.isArray(unpacked) || typeof unpacked[0] !== "number") throw new TypeError("stored state is not readable");
-  const [schema, state, results = []] = unpacked as [number, unknown, StoredResult[]?];
-  return { schema, state: interned(state, 0), results };
+  const [schema, state, results = [], reminders = []] = unpacked as [number, unknown, StoredResult[]?, unknown[]?];
+  return { schema, state: interned(state, 0), results, reminders };
 }
 
 /** A result that a repeated request is to be told; `durable` ones are stored too. */
@@ -92,5 +97,5 @@ function interned(value: unknown, depth: number): unknown {
 
 /** The first state of an actor, as `create` stores it. */
 export function encodeState(state: unknown, schema = 1): Uint8Array {
-  return encodeEnvelope({ schema, state, results: [] });
+  return encodeEnvelope({ schema, state, results: [], reminders: [] });
 }

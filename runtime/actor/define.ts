@@ -74,6 +74,55 @@ export interface ProcessGuard {
   release(pid: number): void;
 }
 
+/**
+ * What happens to times of a repeated reminder that nobody could run (the node was down, the actor busy): one run for all
+ * of them (`coalesce`, default), one for each (`all`), or none (`skip`).
+ */
+export type MissedPolicy = "skip" | "coalesce" | "all";
+
+/** When a reminder is due: once at `atMs` (wall clock) or after `afterMs`; with `everyMs` again and again from then on. */
+export interface ReminderOptions {
+  afterMs?: number;
+  atMs?: number;
+  /** From 100. Without `afterMs` and `atMs` the first time is a period from now. */
+  everyMs?: number;
+  /** For repeated ones. */
+  missed?: MissedPolicy;
+  /** Plain data that `onReminder` is given; stored with the actor's state. */
+  data?: unknown;
+}
+
+/** A reminder as it is stored. */
+export interface StoredReminder {
+  readonly name: string;
+  /** Its next time, on the wall clock. */
+  readonly dueMs: number;
+  readonly everyMs: number | undefined;
+  readonly missed: MissedPolicy;
+  readonly data: unknown;
+}
+
+/** What `onReminder` is given. */
+export interface DueReminder {
+  readonly name: string;
+  readonly data: unknown;
+  /** The time this run is for, on the wall clock; with `coalesce` the last of those it stands for. */
+  readonly dueMs: number;
+  /** How many times this run stands for. */
+  readonly count: number;
+}
+
+/** An actor's reminders: durable from the next commit on, and then due also when the actor is not resident. */
+export interface Reminders {
+  /**
+   * Sets the reminder of that name, in place of an earlier one. Throws `invalid_argument`, and `overloaded` beyond 256.
+   */
+  set(name: string, options: ReminderOptions): void;
+  /** Whether there was one. */
+  delete(name: string): boolean;
+  list(): StoredReminder[];
+}
+
 /** What lives as long as an activation. */
 export interface ActivationContext<State> {
   readonly self: ActorId;
@@ -87,6 +136,7 @@ export interface ActivationContext<State> {
    * merged into the next. Rejects with `fenced` when ownership was lost, `conflict`, `store_unavailable`.
    */
   commit(): Promise<void>;
+  readonly reminders: Reminders;
   /** Ends the actor for good: stored state goes, a tombstone stays, this activation stops after the current turns. */
   end(): Promise<void>;
   /** Stops this activation when its running turns are done; stored state stays. */
@@ -176,6 +226,11 @@ export interface ActorSpec<State, Instance, Methods extends MethodMap<NoInfer<St
   onMigrate?: (ctx: ActorContext<State, Instance>) => unknown;
   /** Runs after the last turn. Must not wait for long: 2 s, then the activation is dropped. */
   onDeactivate?: (ctx: ActorContext<State, Instance>, reason: DeactivateReason) => void | Promise<void>;
+  /**
+   * Runs as a turn when a reminder is due. When it succeeds, the turn commits, and the reminder has had its run; when it
+   * throws, the reminder is tried again. At least once: what it does outside should bear a repetition.
+   */
+  onReminder?: (ctx: ActorContext<State, Instance>, reminder: DueReminder) => void | Promise<void>;
   /** Bounds of the mailbox. Defaults 1,024 messages, 4 MiB of text and bytes in them. */
   mailbox?: { messages?: number; bytes?: number };
   /** An activation without turns for this long is passivated. Milliseconds; 0 (default) never. */
@@ -267,6 +322,9 @@ export function defineActor<
   Methods extends MethodMap<NoInfer<State>, NoInfer<Instance>> = MethodMap<NoInfer<State>, NoInfer<Instance>>,
 >(spec: ActorSpec<State, Instance, Methods>): ActorDefinition<State, Instance, Methods> {
   if (!isKind(spec.kind)) throw new TypeError(`actor kind must match ^[a-z][a-z0-9_-]{0,63}$, got "${spec.kind}"`);
+  if (spec.onReminder !== undefined && spec.placement === "node") {
+    throw new TypeError(`${spec.kind}: actors placed by "node" have no stored state, so they cannot have reminders`);
+  }
   const shapes = new Map<string, MethodShape>();
   for (const [name, method] of Object.entries(spec.methods)) {
     if (typeof method !== "function") throw new TypeError(`${spec.kind}.${name} is not a function`);

@@ -9,7 +9,14 @@ import type { StandardSchemaV1 } from "@standard-schema/spec";
 import { Activation } from "./activation.ts";
 import { Calls, type Origin } from "./calls.ts";
 import type { Clock } from "./clock.ts";
-import type { DeactivateReason, MethodShape, PlacementPolicy, TurnMode, WorkerServices } from "./define.ts";
+import type {
+  DeactivateReason,
+  DueReminder,
+  MethodShape,
+  PlacementPolicy,
+  TurnMode,
+  WorkerServices,
+} from "./define.ts";
 import { encodeError, TroupeError } from "./errors.ts";
 import { type ActorId, type Epoch, type Incarnation, kindOf } from "./ids.ts";
 import {
@@ -49,6 +56,7 @@ export interface RunnableDefinition {
   onActivate?(ctx: object): void | Promise<void>;
   onMigrate?(ctx: object): unknown;
   onDeactivate?(ctx: object, reason: DeactivateReason): void | Promise<void>;
+  onReminder?(ctx: object, reminder: DueReminder): void | Promise<void>;
   readonly methods: { readonly [name: string]: { method(ctx: object, ...args: unknown[]): unknown }["method"] };
 }
 
@@ -59,6 +67,8 @@ export interface HostIo {
     epoch: Epoch,
     expectedVersion: number,
     bytes: Uint8Array,
+    /** When its earliest reminder is due, `null` for none; left out: as before. */
+    dueMs?: number | null,
   ): Promise<
     { outcome: "committed"; version: number } | { outcome: "fenced" } | { outcome: "conflict"; version: number }
   >;
@@ -70,6 +80,7 @@ export interface HeldState {
   actor: ActorId;
   epoch: Epoch;
   state: { version: number; bytes: Uint8Array } | null;
+  dueMs?: number | null;
 }
 
 export interface HostOptions {

@@ -3,6 +3,7 @@
  * method's name may, so they are looked for only where a definition has no such method: calls pay nothing for them.
  */
 import type { MethodShape } from "./define.ts";
+import { REMIND_TURN, WAKE_TURN } from "./reminders.ts";
 import { TIMER_TURN } from "./timers.ts";
 import type { Turn } from "./turn.ts";
 
@@ -16,6 +17,13 @@ const OWN_TURNS: Readonly<Record<string, OwnTurn>> = {
     readOnly: false,
     run: (turn, number) => turn.activation.timers.run(number as number, turn),
   },
+  [REMIND_TURN]: {
+    stream: false,
+    readOnly: false,
+    run: (turn, name) => turn.activation.reminders.run(name as string, turn),
+  },
+  // Commits by itself where it must.
+  [WAKE_TURN]: { stream: false, readOnly: true, run: (turn) => turn.activation.reminders.woken() },
 };
 
 export function ownTurn(name: string): OwnTurn | undefined {

@@ -7,7 +7,7 @@
  */
 import type { Activation } from "./activation.ts";
 import type { Child, ParentTurn } from "./calls.ts";
-import type { ActorContext, AnyActorDefinition, Ref, TimerTime, WorkerServices } from "./define.ts";
+import type { ActorContext, AnyActorDefinition, Ref, Reminders, TimerTime, WorkerServices } from "./define.ts";
 import { type AbortReason, type ErrorCode, TroupeError } from "./errors.ts";
 import type { ActorId, Epoch } from "./ids.ts";
 import type { CallMessage, Lane } from "./message.ts";
@@ -122,6 +122,9 @@ export class Turn extends Deadline implements ParentTurn, ActorContext<unknown, 
     return makeRef(this.activation.host.calls, definition, key, this);
   }
 
+  get reminders(): Reminders {
+    return this.activation.reminders;
+  }
   timer(when: TimerTime, run: (ctx: ActorContext<unknown, unknown>) => unknown): () => void {
     return this.activation.timer(when, run);
   }

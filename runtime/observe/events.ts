@@ -20,6 +20,8 @@ export type DiagnosticEvent =
   /** A turn took long; `waiting` calls stood behind it. */
   | { type: "slow-turn"; actor: string; method: string; ms: number; waiting: number }
   | { type: "cancelled"; actor: string; method: string; reason: string; started: boolean }
+  /** A reminder's turn began, `lateMs` after its time. */
+  | { type: "reminded"; actor: string; name: string; lateMs: number }
   | { type: "worker-restarted"; thread: number; reason: string }
   | { type: "parked" }
   | { type: "rejoined"; incarnation: string }

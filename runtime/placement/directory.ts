@@ -95,9 +95,15 @@ export class DirectoryClient {
   }
 
   /** Writes an actor's state, fenced. Rejects with `store_unavailable` when the store cannot be reached. */
-  commit(actor: ActorId, owner: Owner, expectedVersion: number, bytes: Uint8Array): Promise<CommitResult> {
+  commit(
+    actor: ActorId,
+    owner: Owner,
+    expectedVersion: number,
+    bytes: Uint8Array,
+    dueMs?: number | null,
+  ): Promise<CommitResult> {
     const operation = this.#operation();
-    return this.#replayed(() => this.#directory.commit({ actor, owner, expectedVersion, bytes, operation }));
+    return this.#replayed(() => this.#directory.commit({ actor, owner, expectedVersion, bytes, operation, dueMs }));
   }
 
   /** Ends an actor for good, fenced; its id answers `ended` for at least `TOMBSTONE_MS`. */

@@ -38,7 +38,7 @@ export function chooseNode(
       input,
     );
   }
-  if (policy === "hash") return highestWeight(able, key)?.incarnation;
+  if (policy === "hash") return rendezvous(able, key)?.incarnation;
   if (policy !== "least-loaded" && able.some(({ incarnation }) => incarnation === input.self)) return input.self;
   return lessLoaded(able, input);
 }
@@ -54,7 +54,7 @@ function lessLoaded(able: readonly Member[], { load, random }: PlacementInput): 
 }
 
 /** Rendezvous hashing: a node that comes or goes moves only the keys that are its own. By node id, which survives restarts. */
-function highestWeight(able: readonly Member[], key: string): Member | undefined {
+export function rendezvous(able: readonly Member[], key: string): Member | undefined {
   let best: Member | undefined;
   let most = -1;
   for (const member of able) {

@@ -11,8 +11,9 @@ import type { AnyActorDefinition, Ref, WorkerServices } from "../actor/define.ts
 import { TroupeError } from "../actor/errors.ts";
 import { Host, type HostGuard, type HostIo, type RunnableDefinition } from "../actor/host.ts";
 import { actorId, type Incarnation, type NodeId } from "../actor/ids.ts";
-import { type HostMessage, IO_THREAD, type Message } from "../actor/message.ts";
+import { type HostMessage, IO_THREAD, Lane, type Message } from "../actor/message.ts";
 import { makeRef } from "../actor/ref.ts";
+import { WAKE_TURN } from "../actor/reminders.ts";
 import type { NodeRecord } from "../coordinator/contract.ts";
 import { DiagnosticEvents } from "../observe/events.ts";
 import { silentLogger } from "../observe/log.ts";
@@ -21,6 +22,7 @@ import { type Deaths, DirectoryClient } from "../placement/directory.ts";
 import type { MembershipOptions } from "../placement/membership.ts";
 import { MembershipDriver } from "../placement/membership_driver.ts";
 import { chooseNode } from "../placement/placement.ts";
+import { ReminderWatch } from "../placement/reminder_watch.ts";
 import { Router, type RouterGuard } from "../placement/router.ts";
 import type { Endpoint, Network } from "./network.ts";
 import type { SimulatedProcess } from "./process.ts";
@@ -131,6 +133,7 @@ export class SimulatedNode {
       }
     }
     this.#startThreads();
+    this.#watchReminders();
   }
 
   actor<D extends AnyActorDefinition>(definition: D, key: string): Ref<D> {
@@ -265,6 +268,21 @@ export class SimulatedNode {
     for (let index = IO_THREAD; index <= this.#options.workers; index++) this.#addThread(index);
   }
 
+  #watchReminders(): void {
+    const membership = this.#membership;
+    const watch = new ReminderWatch({
+      reminders: this.store.reminders,
+      clock: this.process.clock,
+      self: () => this.#incarnation,
+      wake: (actor, timeoutMs) =>
+        this.#caller.calls.call(actor, WAKE_TURN, [], { lane: Lane.Background, timeoutMs }, null),
+      log: silentLogger,
+      metrics: this.metrics,
+    });
+    membership.onView(({ members }) => watch.viewChanged(members));
+    watch.viewChanged(membership.view.members);
+  }
+
   #addThread(index: number): void {
     const { router } = this;
     const life: Omit<Thread, "host"> = { alive: true, closed: false, toHost: 0, toRouter: 0 };
@@ -321,11 +339,11 @@ export class SimulatedNode {
 
   #hostIo(thread: Omit<Thread, "host">): HostIo {
     return {
-      commit: (actor, epoch, version, bytes) =>
+      commit: (actor, epoch, version, bytes, dueMs) =>
         this.#hop(thread, async () => {
           const owner = this.router.owner(actor, epoch);
           if (owner === undefined) return { outcome: "fenced" };
-          return (this.#directory as DirectoryClient).commit(actor, owner, version, bytes);
+          return (this.#directory as DirectoryClient).commit(actor, owner, version, bytes, dueMs);
         }),
       end: (actor, epoch) =>
         this.#hop(thread, async () => {

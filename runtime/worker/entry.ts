@@ -28,7 +28,7 @@ export interface WorkerSettings {
 export interface WorkerIo {
   /** Before the worker is ready: the kinds its modules define. Rejects when another worker said otherwise. */
   kinds(kinds: readonly KindReport[]): void;
-  commit(actor: ActorId, epoch: Epoch, expectedVersion: number, bytes: Uint8Array): ReturnType<HostIo["commit"]>;
+  commit(...args: Parameters<HostIo["commit"]>): ReturnType<HostIo["commit"]>;
   end(actor: ActorId, epoch: Epoch): Promise<"done" | "fenced">;
   protect(pid: number): Promise<void>;
   unprotect(pid: number): void;
