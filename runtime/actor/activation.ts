@@ -40,7 +40,7 @@ import { MAILBOX_BYTES, MAILBOX_MESSAGES, Mailbox } from "./mailbox.ts";
 import { type CallMessage, Delivery, Lane, MessageType } from "./message.ts";
 import { ownTurn } from "./own_turns.ts";
 import { makeRef } from "./ref.ts";
-import { decodeReminders, encodeReminders, ReminderTable } from "./reminders.ts";
+import { ReminderTable } from "./reminders.ts";
 import { Repeats } from "./repeats.ts";
 import { currentState, validated } from "./schema.ts";
 import { TIMER_TURN, Timers } from "./timers.ts";
@@ -201,7 +201,7 @@ export class Activation implements StartContext<unknown, unknown> {
     const envelope = handed ? decodeHandover(bytes) : decodeEnvelope(bytes);
     if ("migrated" in envelope) this.migrated = envelope.migrated;
     if (envelope.results.length > 0) this.#repeats = new Repeats(envelope.results);
-    if (envelope.reminders.length > 0) this.#reminders = new ReminderTable(this, decodeReminders(envelope.reminders));
+    if (envelope.reminders.length > 0) this.#reminders = new ReminderTable(this, envelope.reminders);
     this.state = currentState(definition, envelope);
   }
 
@@ -430,13 +430,15 @@ export class Activation implements StartContext<unknown, unknown> {
     let bytes: Uint8Array;
     try {
       const results = this.#repeats?.handed(this.host.clock.wallNow()) ?? [];
-      bytes = encodeHandover({ schema: this.#schema, state: this.state, results, migrated });
+      const reminders = this.#reminders?.handed() ?? [];
+      bytes = encodeHandover({ schema: this.#schema, state: this.state, results, reminders, migrated });
     } catch (error) {
       this.host.services.log.warn("what an actor has in memory cannot be moved", { actor: this.id, error });
       return this.stop("drain");
     }
     this.status = "stopped";
     this.#timers?.clear();
+    this.#reminders?.disarm();
     this.#controller?.abort(abortError("drain", this.id));
     this.host.left(this, this.#version, bytes, this.#giveBack());
   }
@@ -778,7 +780,7 @@ export class Activation implements StartContext<unknown, unknown> {
       schema: this.#schema,
       state: this.state,
       results: this.#repeats?.stored(this.host.clock.wallNow()) ?? [],
-      reminders: this.#reminders === undefined ? [] : encodeReminders(this.#reminders.list()),
+      reminders: this.#reminders?.rows() ?? [],
     });
   }
 

@@ -9,6 +9,16 @@ const packr = new Packr({ moreTypes: true });
 /** The result of a durable call, as stored with the state it made. */
 export type StoredResult = [requestId: string, wallMs: number, value: unknown];
 
+/** A reminder, as stored with the state (`reminders.ts`); `everyMs` 0: once. Handed over: whether it is stored yet. */
+export type ReminderRow = [
+  name: string,
+  dueMs: number,
+  everyMs: number,
+  missed: number,
+  data: unknown,
+  stored?: boolean,
+];
+
 /** What is stored of an actor. */
 export interface Envelope {
   /** The version of the kind's state schema that wrote it. */
@@ -16,8 +26,7 @@ export interface Envelope {
   state: unknown;
   /** Results of durable calls, oldest first. */
   results: StoredResult[];
-  /** See `reminders.ts`. */
-  reminders: unknown[];
+  reminders: ReminderRow[];
 }
 
 export function encodeEnvelope({ schema, state, results, reminders }: Envelope): Uint8Array {
@@ -32,7 +41,7 @@ export function encodeEnvelope({ schema, state, results, reminders }: Envelope):
 export function decodeEnvelope(bytes: Uint8Array): Envelope {
   const unpacked: unknown = packr.unpack(bytes);
   if (!Array.isArray(unpacked) || typeof unpacked[0] !== "number") throw new TypeError("stored state is not readable");
-  const [schema, state, results = [], reminders = []] = unpacked as [number, unknown, StoredResult[]?, unknown[]?];
+  const [schema, state, results = [], reminders = []] = unpacked as [number, unknown, StoredResult[]?, ReminderRow[]?];
   return { schema, state: interned(state, 0), results, reminders };
 }
 
@@ -44,30 +53,41 @@ export interface Handover {
   schema: number;
   state: unknown;
   results: HandedResult[];
+  reminders: ReminderRow[];
   /** What `onMigrate` returned. */
   migrated: unknown;
 }
 
 /** Throws when something in it is not plain data. */
-export function encodeHandover({ schema, state, results, migrated }: Handover): Uint8Array {
-  return new Uint8Array(packr.pack([schema, state, results, migrated]));
+export function encodeHandover({ schema, state, results, reminders, migrated }: Handover): Uint8Array {
+  return new Uint8Array(packr.pack([schema, state, results, migrated, reminders]));
 }
 
 /** Throws when the bytes are no handover. */
 export function decodeHandover(bytes: Uint8Array): Handover {
   const unpacked: unknown = packr.unpack(bytes);
   if (!Array.isArray(unpacked) || typeof unpacked[0] !== "number") throw new TypeError("a handover is not readable");
-  const [schema, state, results, migrated] = unpacked as [number, unknown, HandedResult[], unknown];
-  return { schema, state: interned(state, 0), results, migrated };
+  const [schema, state, results, migrated, reminders = []] = unpacked as [
+    number,
+    unknown,
+    HandedResult[],
+    unknown,
+    ReminderRow[]?,
+  ];
+  return { schema, state: interned(state, 0), results, reminders, migrated };
 }
 
-/** The part of a handover that a commit would have stored. */
-export function storedPartOf(handover: Uint8Array): Uint8Array {
-  const { schema, state, results } = decodeHandover(handover);
+/** What a commit would have stored of a handover, and when its earliest reminder is due. */
+export function storedPartOf(handover: Uint8Array): { bytes: Uint8Array; dueMs: number | null } {
+  const { schema, state, results, reminders } = decodeHandover(handover);
   const durable = results
     .filter(([, , , kept]) => kept)
     .map(([id, wallMs, value]): StoredResult => [id, wallMs, value]);
-  return encodeEnvelope({ schema, state, results: durable });
+  const rows = reminders.map(
+    ([name, dueMs, everyMs, missed, data]): ReminderRow => [name, dueMs, everyMs, missed, data],
+  );
+  const dueMs = rows.length === 0 ? null : Math.min(...rows.map(([, due]) => due));
+  return { bytes: encodeEnvelope({ schema, state, results: durable, reminders: rows }), dueMs };
 }
 
 /** Short texts of resident states, each kept once: many actors hold the same few names and versions. */

@@ -27,6 +27,7 @@
  * `MAX_REMINDERS` per actor; a further one throws `overloaded`.
  */
 import type { Activation } from "./activation.ts";
+import type { ReminderRow } from "./codec.ts";
 import type { DueReminder, MissedPolicy, ReminderOptions, Reminders, StoredReminder } from "./define.ts";
 import { TroupeError } from "./errors.ts";
 import { Lane } from "./message.ts";
@@ -104,10 +105,13 @@ export class ReminderTable implements Reminders {
   #running = false;
   #cancelTimer: (() => void) | undefined;
 
-  constructor(activation: Activation, stored: readonly StoredReminder[]) {
+  /** With what is stored, or what another activation handed over. */
+  constructor(activation: Activation, rows: readonly ReminderRow[]) {
     this.#activation = activation;
-    for (const reminder of stored) this.#enter(reminder, true);
-    this.#indexedMs = this.earliestMs;
+    for (const row of rows) this.#enter(fromRow(row), row[5] ?? true);
+    // What was handed over may be ahead of what is stored.
+    const handed = rows.some((row) => row[5] !== undefined);
+    this.#indexedMs = handed ? undefined : this.earliestMs;
   }
 
   // For the actor
@@ -145,6 +149,19 @@ export class ReminderTable implements Reminders {
       if (earliest === null || reminder.dueMs < earliest) earliest = reminder.dueMs;
     }
     return earliest;
+  }
+
+  /** As stored with the state. */
+  rows(): ReminderRow[] {
+    return [...this.#entries.values()].map(({ reminder }) => toRow(reminder));
+  }
+
+  /** As handed to an activation that takes this one's place. */
+  handed(): ReminderRow[] {
+    return [...this.#entries.values()].map(({ reminder, stored }) => {
+      const [name, dueMs, everyMs, missed, data] = toRow(reminder);
+      return [name, dueMs, everyMs, missed, data, stored];
+    });
   }
 
   /** A commit encodes the table as it is now. */
@@ -287,25 +304,16 @@ function problemOf(name: string, { afterMs, atMs, everyMs, missed }: ReminderOpt
   return undefined;
 }
 
-type Row = [name: string, dueMs: number, everyMs: number, missed: number, data: unknown];
-
-/** Reminders as stored with the state. */
-export function encodeReminders(reminders: readonly StoredReminder[]): Row[] {
-  return reminders.map(({ name, dueMs, everyMs, missed, data }) => [
-    name,
-    dueMs,
-    everyMs ?? 0,
-    MISSED.indexOf(missed),
-    data ?? null,
-  ]);
+function toRow({ name, dueMs, everyMs, missed, data }: StoredReminder): ReminderRow {
+  return [name, dueMs, everyMs ?? 0, MISSED.indexOf(missed), data ?? null];
 }
 
-export function decodeReminders(rows: readonly unknown[]): StoredReminder[] {
-  return (rows as Row[]).map(([name, dueMs, everyMs, missed, data]) => ({
+function fromRow([name, dueMs, everyMs, missed, data]: ReminderRow): StoredReminder {
+  return {
     name,
     dueMs,
     everyMs: everyMs === 0 ? undefined : everyMs,
     missed: MISSED[missed] ?? "coalesce",
     data: data ?? undefined,
-  }));
+  };
 }

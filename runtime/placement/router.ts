@@ -321,11 +321,11 @@ export class Router {
 
   /** Actors that no activation holds just now, because they are on their way to another node; for a reset store. */
   held(): HeldRecord[] {
-    return [...this.#migration.inTransit()].map(({ actor, owner, state: { version, bytes } }) => ({
-      actor,
-      epoch: owner.epoch,
-      state: version === 0 ? null : { version, bytes: storedPartOf(bytes) },
-    }));
+    return [...this.#migration.inTransit()].map(({ actor, owner, state: { version, bytes } }) => {
+      const stored = storedPartOf(bytes);
+      const state = version === 0 ? null : { version, bytes: stored.bytes };
+      return { actor, epoch: owner.epoch, state, dueMs: stored.dueMs };
+    });
   }
 
   /** Makes an actor here, with its first state. */

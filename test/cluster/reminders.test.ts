@@ -108,7 +108,9 @@ describe("reminders", { skip: redisAvailable() ? false : REDIS_MISSING }, () => 
     }
     assert.equal(new Set(seen.map(({ node }) => node)).size, 3, "all three nodes take part");
     const late = seen.map(({ lateMs }) => lateMs).sort((a, b) => a - b);
-    console.log(`# late by ${late[late.length >> 1]} ms in the median, ${late.at(-1)} ms at most, of ${seen.length} runs`);
+    console.log(
+      `# late by ${late[late.length >> 1]} ms in the median, ${late.at(-1)} ms at most, of ${seen.length} runs`,
+    );
   });
 
   it("fire on another node when their owner was killed before", async () => {

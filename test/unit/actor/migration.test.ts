@@ -64,6 +64,17 @@ const Counter = defineActor({
   },
 });
 
+/** Reminders that note where they fire. */
+const Alarm = defineActor({
+  kind: "alarm",
+  state: { initial: () => ({ n: 0 }) },
+  methods: {
+    set: (ctx, name: string, afterMs: number) => ctx.reminders.set(name, { afterMs }),
+    commit: (ctx) => ctx.commit(),
+  },
+  onReminder: (ctx, { name }) => void log.push(`${name} on ${ctx.worker.nodeId}`),
+});
+
 /** Nothing in memory but its state. */
 const Plain = defineActor({
   kind: "plain",
@@ -81,7 +92,7 @@ const Plain = defineActor({
 function three() {
   log = [];
   const cluster = new TestCluster();
-  const [a, b, c] = ["a", "b", "c"].map((id) => cluster.add(id, Counter, Plain));
+  const [a, b, c] = ["a", "b", "c"].map((id) => cluster.add(id, Counter, Plain, Alarm));
   assert.ok(a && b && c);
   return { cluster, a, b, c };
 }
@@ -115,6 +126,19 @@ describe("migration of an actor", () => {
     assert.deepEqual(await c.actor(Counter, "x").kept(), ["memory"]);
     assert.equal(await a.actor(Counter, "x").add(1), 12, "commits go on from the version it had");
     assert.deepEqual(log, ["activated on a", "moved on a", "activated on b"]);
+  });
+
+  it("takes along reminders; one that was not committed still fires only after a commit", async () => {
+    const { a, b } = three();
+    const ref = a.actor(Alarm, "x");
+    await ref.set("committed", 300);
+    await ref.commit();
+    await ref.set("lost", 250);
+    assert.equal(await a.move(Alarm, "x", [b]), "moved");
+    await until(() => log.length === 1);
+    assert.deepEqual(log, ["committed on b"]);
+    await until(() => log.length === 2);
+    assert.deepEqual(log, ["committed on b", "lost on b"], "its run's commit took the other along");
   });
 
   it("moves on and on, and back", async () => {
