@@ -23,6 +23,8 @@ export interface NodeCommand {
   bin?: string;
   /** Flags of the runtime itself, such as `--inspect=127.0.0.1:0`. */
   flags?: string[];
+  /** What replaces itself by the command, such as `["ip", "netns", "exec", name]`. */
+  wrapper?: readonly [program: string, ...args: string[]];
 }
 
 /** How a process ended: exactly one of the two is not null. */
@@ -49,8 +51,14 @@ function tryKill(pid: number): void {
 export function commandLine(command: NodeCommand): [executable: string, args: string[]] {
   const bin = command.bin ?? BIN;
   const flags = command.flags ?? [];
-  if (command.runtime === "deno") return [DENO, ["run", "-A", ...flags, bin, ...command.args]];
-  return [process.versions.deno === undefined ? process.execPath : "node", [...flags, bin, ...command.args]];
+  const node = process.versions.deno === undefined ? process.execPath : "node";
+  const [executable, args]: [string, string[]] =
+    command.runtime === "deno"
+      ? [DENO, ["run", "-A", ...flags, bin, ...command.args]]
+      : [node, [...flags, bin, ...command.args]];
+  if (command.wrapper === undefined) return [executable, args];
+  const [program, ...before] = command.wrapper;
+  return [program, [...before, executable, ...args]];
 }
 
 /** The environment of a child: ours, without what configures Troupe or makes Node.js believe it runs a test file. */

@@ -1,0 +1,70 @@
+/**
+ * The upstream of the chaos run: a factory of an SDK v1 server, used as a module; `upstream_stdio.mjs` serves it over
+ * stdio, `upstream_http.mjs` over HTTP. Calls with an effect have it in the recorder, a process outside of every fault
+ * (`CHAOS_RECORDER`, its URL): what it counted is what was executed. The effect comes first, the answer after it.
+ */
+import { McpServer } from "@modelcontextprotocol/sdk/server/mcp.js";
+import {
+  ElicitResultSchema,
+  SubscribeRequestSchema,
+  UnsubscribeRequestSchema,
+} from "@modelcontextprotocol/sdk/types.js";
+import { z } from "zod";
+
+const recorder = process.env.CHAOS_RECORDER;
+const text = (value) => ({ content: [{ type: "text", text: value }] });
+const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
+const record = async (what, call) => {
+  const answer = await fetch(`${recorder}/${what}?call=${encodeURIComponent(call)}`, { method: "POST" });
+  if (!answer.ok) throw new Error(`the recorder answered ${answer.status}`);
+};
+
+export default function createServer() {
+  const server = new McpServer(
+    { name: "chaos", version: "1.0.0" },
+    { capabilities: { logging: {}, tools: { listChanged: true }, resources: { subscribe: true } } },
+  );
+  const call = { call: z.string() };
+  server.registerTool("echo", { inputSchema: call, annotations: { readOnlyHint: true } }, (args) => text(args.call));
+  server.registerTool("add", { inputSchema: call }, async (args) => {
+    await record("executed", args.call);
+    return text(args.call);
+  });
+  server.registerTool("put", { inputSchema: call, annotations: { idempotentHint: true } }, async (args) => {
+    await record("executed", args.call);
+    return text(args.call);
+  });
+  server.registerTool(
+    "slow",
+    { inputSchema: { ...call, ms: z.number() } },
+    async (args, { _meta, sendNotification, signal }) => {
+      await record("executed", args.call);
+      for (let progress = 1; progress <= 5 && !signal.aborted; progress++) {
+        await pause(args.ms / 5);
+        if (_meta?.progressToken === undefined) continue;
+        const params = { progressToken: _meta.progressToken, progress, total: 5 };
+        await sendNotification({ method: "notifications/progress", params });
+      }
+      if (signal.aborted) await record("cancelled", args.call);
+      return text(args.call);
+    },
+  );
+  server.registerTool("ask", { inputSchema: call }, async (args, extra) => {
+    const requestedSchema = { type: "object", properties: { word: { type: "string" } }, required: ["word"] };
+    const params = { mode: "form", message: args.call, requestedSchema };
+    const answer = await extra.sendRequest({ method: "elicitation/create", params }, ElicitResultSchema);
+    if (answer.content?.word !== `word for ${args.call}`) throw new Error(`not the answer: ${JSON.stringify(answer)}`);
+    await record("executed", args.call);
+    return text(args.call);
+  });
+  server.registerResource("note", "chaos://note", { mimeType: "text/plain" }, (uri) => ({
+    contents: [{ uri: uri.href, mimeType: "text/plain", text: "a note" }],
+  }));
+  server.server.setRequestHandler(SubscribeRequestSchema, () => ({}));
+  server.server.setRequestHandler(UnsubscribeRequestSchema, () => ({}));
+  server.registerTool("touch", { inputSchema: call }, async (args) => {
+    await server.server.sendResourceUpdated({ uri: "chaos://note", _meta: { call: args.call } });
+    return text(args.call);
+  });
+  return server;
+}
