@@ -367,8 +367,9 @@ class Node implements RunningNode {
     membership.onReset((incarnation) => this.#reassert(coordinator, incarnation));
     this.#incarnation = await membership.join(this.#record);
     this.#mesh.setSelf(this.#incarnation, coordinator.generation);
-    membership.onView(({ members }) => {
+    membership.onView(({ members, generation }) => {
       const peers = peersOf(members);
+      this.#mesh?.setGeneration(generation);
       this.#mesh?.setPeers(peers);
       this.#router?.viewChanged(new Set(peers.map(({ incarnation }) => incarnation)));
     });
@@ -692,6 +693,7 @@ function peersOf(members: readonly Member[]): MeshPeer[] {
 interface MeshHandle extends Peers {
   setPeers(members: readonly MeshPeer[]): void;
   setSelf(incarnation: Incarnation, generation: Coordinator["generation"]): void;
+  setGeneration(generation: Coordinator["generation"]): void;
   close(): Promise<void>;
 }
 
@@ -700,5 +702,6 @@ const NO_MESH: MeshHandle = {
   connected: () => false,
   setPeers() {},
   setSelf() {},
+  setGeneration() {},
   async close() {},
 };

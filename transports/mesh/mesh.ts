@@ -136,13 +136,21 @@ export class Mesh implements Peers {
     }
   }
 
-  /** This node goes on under another incarnation (or generation). Every link closes and is made anew. */
+  /** This node goes on under another incarnation, perhaps in another generation. Every link closes and is made anew. */
   setSelf(incarnation: Incarnation, generation: Generation = this.#self.generation): void {
     this.#self = { ...this.#self, incarnation, generation };
     const members = [...this.#peers.values()].map((peer) => peer.info);
     this.#stopPeers("closed", CloseCode.LinkClosed, "this node has a new incarnation");
     this.#running?.listener.dropStrangers();
     this.setPeers(members);
+  }
+
+  /**
+   * The store lost its data and was written back, under another generation. Links stay: who is at their ends has not
+   * changed. New ones are made with those who know of it; the others learn of it soon, and dial again until then.
+   */
+  setGeneration(generation: Generation): void {
+    this.#self = { ...this.#self, generation };
   }
 
   /**

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { afterEach, test } from "node:test";
-import type { Generation, Incarnation } from "../../../runtime/actor/ids.ts";
+import type { Generation, Incarnation, NodeId } from "../../../runtime/actor/ids.ts";
 import { call, introduce, metric, startNode, startPair, startProxy, stopAll, type TestNode, until } from "./kit.ts";
 
 afterEach(stopAll);
@@ -205,6 +205,24 @@ test("a node with a new incarnation closes its links and is linked again under i
   b.mesh.send(renamed, "x", call(1, "x/y"));
   await until(() => a.messages.length === 1, "a message");
   assert.equal(b.mesh.connected(a.incarnation), false);
+});
+
+test("nodes that went through a reset of the store stay linked, and link with one that joined after it", async () => {
+  const [a, b] = await startPair();
+  const after = "generation-2" as Generation;
+  a.mesh.setGeneration(after);
+  b.mesh.setGeneration(after);
+  const self = { nodeId: "c" as NodeId, incarnation: "c" as Incarnation, generation: after };
+  const c = await startNode("c", { self });
+  introduce(a, b, c);
+  await until(() => [a, b].every(({ mesh }) => mesh.connected(c.incarnation)), "all are linked");
+  assert.deepEqual(
+    [a.links, b.links],
+    [
+      ["up b", "up c"],
+      ["up a", "up c"],
+    ],
+  );
 });
 
 test("the old incarnation of a node is refused after it took a new one", async () => {
