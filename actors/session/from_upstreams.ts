@@ -8,6 +8,7 @@
 import {
   type ChannelClosed,
   type InitializeResult,
+  type ModuleMemory,
   RpcError,
   type RpcId,
   type UpstreamOwner,
@@ -16,7 +17,7 @@ import {
 import type { ClientCall } from "./calls.ts";
 import { clientRefusal, severity } from "./capabilities.ts";
 import { replaceToken } from "./client_requests.ts";
-import { forgetConnection, memoryLost, rememberConnection, sessionForgotten } from "./memory.ts";
+import { forgetConnection, memoryLost, moduleMemory, rememberConnection, sessionForgotten } from "./memory.ts";
 import { restore, startForUpdates } from "./own_methods.ts";
 import { PRIMING_VERSION, type SessionParts, withdrawn } from "./parts.ts";
 import { RpcCode } from "./rpc.ts";
@@ -39,6 +40,10 @@ export class FromUpstreams implements UpstreamOwner {
   onConnected(upstream: string, session: UpstreamSession | undefined): void | Promise<void> {
     const parts = this.#parts();
     return parts.closed ? undefined : rememberConnection(parts, upstream, session);
+  }
+
+  memory(upstream: string): ModuleMemory | undefined {
+    return moduleMemory(this.#parts(), upstream);
   }
 
   onForgotten(upstream: string): void {

@@ -2,17 +2,18 @@
  * What a session knows of its upstreams' memory, and what its client is told when some of it is lost.
  *
  * An HTTP upstream keeps its memory in a session of its own, which outlives the owner: the state holds its id, and the
- * next owner goes on with it. Memory of a process or module dies with the owner; the state holds the names of those that
- * have begun to run (`ran`). Both are stored before the upstream is sent its first request, so nothing that a client was
- * answered can be lost without a word.
+ * next owner goes on with it. A module that exports `snapshot` and `restore` has its memory in the state itself, as it was
+ * when it last answered. Other memory of a process or module dies with the owner; the state holds the names of those that
+ * have begun to run (`ran`). All of that is stored before the client is answered, so nothing can be lost without a word.
  *
- * What is lost (the owner died with a process or module, or an HTTP upstream forgot its session) is counted, and told
- * once, on the next stream the client opens: a warning as `notifications/message`, and `list_changed` for what the
+ * What is lost (the owner died with a process or module, an HTTP upstream forgot its session, a module could not take its
+ * memory back) is counted, and told once, on the next stream the client opens: a warning as `notifications/message`, and `list_changed` for what the
  * upstream declares, so that the client asks again. Where the upstream's policy is `terminate` the session ends instead:
  * the client finds it unknown, and begins anew.
  */
 import type {
   Catalogue,
+  ModuleMemory,
   OwnerLossPolicy,
   UpstreamConfig,
   UpstreamSession,
@@ -29,14 +30,15 @@ const LISTS = ["tools", "prompts", "resources"] as const;
 const WARNING = LOG_LEVELS.indexOf("warning");
 
 /** Whether a session must end because the former owner took memory along that an upstream's policy says it needs. */
-export function endsWithItsOwner({ ran }: SessionState, settings: SessionSettings): boolean {
-  return ran?.some((name) => policyOf(settings, name) === "terminate") === true;
+export function endsWithItsOwner({ ran, memory }: SessionState, settings: SessionSettings): boolean {
+  return ran?.some((name) => memory?.[name] === undefined && policyOf(settings, name) === "terminate") === true;
 }
 
 /** Another activation had this session before: goes on with the upstreams that it had. Call once, when this one begins. */
 export function restoreUpstreams(parts: SessionParts): void {
-  const { ran, connections, subscriptions, upstreams } = parts.ctx.state;
-  if (ran !== undefined && ran.length > 0) parts.lostMemory = [...ran];
+  const { ran, memory, connections, subscriptions, upstreams } = parts.ctx.state;
+  const lost = ran?.filter((name) => memory?.[name] === undefined);
+  if (lost !== undefined && lost.length > 0) parts.lostMemory = lost;
   for (const name of Object.keys(connections ?? {})) {
     if (configOf(parts, name) === undefined) continue;
     const warn = (error: unknown) => parts.needUpstreams().warn(name, "a session's upstream cannot be reached", error);
@@ -81,6 +83,42 @@ export function forgetConnection({ ctx: { state } }: SessionParts, upstream: str
 /** An HTTP upstream no longer knows the session that the former owner had there. */
 export function sessionForgotten(parts: SessionParts, upstream: string): void {
   forgetConnection(parts, upstream);
+  lostToOwner(parts, upstream);
+}
+
+/** Where `upstream` keeps its memory, if it is a module that can save it. */
+export function moduleMemory(parts: SessionParts, upstream: string): ModuleMemory | undefined {
+  const { ctx } = parts;
+  const { state } = ctx;
+  if (configOf(parts, upstream)?.transport.kind !== "module") return undefined;
+  const set = (text: string | undefined): void => {
+    const { [upstream]: _, ...others } = state.memory ?? {};
+    const memory = text === undefined ? others : { ...others, [upstream]: text };
+    if (Object.keys(memory).length > 0) state.memory = memory;
+    else delete state.memory;
+  };
+  return {
+    get saved() {
+      return state.memory?.[upstream];
+    },
+    async save(text) {
+      set(text);
+      try {
+        await ctx.commit();
+      } catch (error) {
+        ctx.worker.log.warn("a module's memory could not be stored", { upstream, error });
+      }
+    },
+    lost(error) {
+      ctx.worker.log.warn("a module could not take its memory back, it begins empty", { upstream, error });
+      set(undefined);
+      lostToOwner(parts, upstream);
+    },
+  };
+}
+
+/** What `upstream` kept for this session is lost because its owner is: the policy decides what that means. */
+function lostToOwner(parts: SessionParts, upstream: string): void {
   if (policyOf(parts.settings, upstream) !== "terminate") return memoryLost(parts, upstream);
   const { ctx } = parts;
   ctx.worker.count("troupe_session_owner_loss_ended_total");
@@ -105,7 +143,8 @@ export async function tellLostMemory(parts: SessionParts, stream: EventStream): 
   // They are told of on the stream after this one.
   if (unreachable.length > 0) parts.lostMemory = unreachable;
   // Stored with what is sent: a successor tells of what runs by now, and of what could not be told.
-  const left = (name: string): boolean => unreachable.includes(name) || upstreams.get(name)?.running === true;
+  const left = (name: string): boolean =>
+    !lostMemory.includes(name) || unreachable.includes(name) || upstreams.get(name)?.running === true;
   ctx.state.ran = ctx.state.ran?.filter(left);
   for (const outcome of described) if (outcome.status === "fulfilled") tell(parts, stream, outcome.value);
 }

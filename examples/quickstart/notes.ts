@@ -1,6 +1,7 @@
 /**
  * A small MCP server that runs inside the node: notes that live as long as the session. Written with the MCP SDK as any
- * other server; the only thing Troupe asks for is that the default export makes one.
+ * other server; the only thing Troupe asks for is that the default export makes one. `snapshot` and `restore` are a
+ * module's choice: with them its memory moves with the session, and is there again after its node died.
  */
 import { McpServer, ResourceTemplate } from "@modelcontextprotocol/server";
 import { z } from "zod";
@@ -17,22 +18,36 @@ const MAX_NOTES = 100;
 const said = (text: string) => ({ content: [{ type: "text" as const, text }] });
 const line = ({ id, title }: Note) => `${id}. ${title}`;
 
+/** The memory of each server. */
+const memories = new WeakMap<McpServer, { notes: Note[]; nextId: number }>();
+
+/** What the server has in memory, as something JSON can hold. Called when a request was answered. */
+export function snapshot(server: McpServer): unknown {
+  return memories.get(server);
+}
+
+/** Gives a new server, before its first request, what `snapshot` returned. */
+export function restore(server: McpServer, data: { notes: Note[]; nextId: number }): void {
+  const memory = memories.get(server);
+  if (memory !== undefined) Object.assign(memory, data);
+}
+
 /** Called once per session, so that no session sees another's notes. */
 export default function createNotes(): McpServer {
   const server = new McpServer({ name: "notes", version: "1.0.0" });
-  const notes: Note[] = [];
-  let nextId = 1;
+  const memory = { notes: [] as Note[], nextId: 1 };
+  memories.set(server, memory);
 
   server.registerTool(
     "add",
     {
       description: "Adds a note",
-      inputSchema: z.object({ title: z.string().max(200), text: z.string().max(10_000) }),
+      inputSchema: z.object({ title: z.string().max(200), text: z.string().max(2_000) }),
     },
     ({ title, text }) => {
-      const note = { id: nextId++, title, text };
-      notes.push(note);
-      if (notes.length > MAX_NOTES) notes.shift();
+      const note = { id: memory.nextId++, title, text };
+      memory.notes.push(note);
+      if (memory.notes.length > MAX_NOTES) memory.notes.shift();
       server.sendResourceListChanged();
       return said(`Added ${line(note)}`);
     },
@@ -47,7 +62,7 @@ export default function createNotes(): McpServer {
     },
     ({ text = "" }) => {
       const wanted = text.toLowerCase();
-      const found = notes.filter((note) => `${note.title}\n${note.text}`.toLowerCase().includes(wanted));
+      const found = memory.notes.filter((note) => `${note.title}\n${note.text}`.toLowerCase().includes(wanted));
       return said(found.length === 0 ? "No notes" : found.map(line).join("\n"));
     },
   );
@@ -55,11 +70,11 @@ export default function createNotes(): McpServer {
   server.registerResource(
     "note",
     new ResourceTemplate("note://{id}", {
-      list: () => ({ resources: notes.map(({ id, title }) => ({ uri: `note://${id}`, name: title })) }),
+      list: () => ({ resources: memory.notes.map(({ id, title }) => ({ uri: `note://${id}`, name: title })) }),
     }),
     { description: "One note", mimeType: "text/plain" },
     (uri, { id }) => {
-      const note = notes.find((candidate) => candidate.id === Number(id));
+      const note = memory.notes.find((candidate) => candidate.id === Number(id));
       if (note === undefined) throw new Error(`there is no note ${String(id)}`);
       return { contents: [{ uri: uri.href, mimeType: "text/plain", text: note.text }] };
     },
@@ -71,7 +86,7 @@ export default function createNotes(): McpServer {
         role: "user",
         content: {
           type: "text",
-          text: `Summarize these notes:\n${notes.map(({ title, text }) => `# ${title}\n${text}`).join("\n\n")}`,
+          text: `Summarize these notes:\n${memory.notes.map(({ title, text }) => `# ${title}\n${text}`).join("\n\n")}`,
         },
       },
     ],

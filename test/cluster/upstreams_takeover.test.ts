@@ -56,6 +56,7 @@ describe("upstreams of a session whose node is gone", { skip: redisAvailable() ?
       mcpServers: {
         remote: { url: remote.url },
         exercise,
+        notes: { module: new URL("../../examples/quickstart/notes.ts", import.meta.url), on_owner_loss: "terminate" },
         strict: { ...exercise, on_owner_loss: "terminate" },
       },
       config: { mcp: { configurations: { response: { stream_after_ms: 300 } } } },
@@ -163,6 +164,23 @@ describe("upstreams of a session whose node is gone", { skip: redisAvailable() ?
       performance.now() - killed < DETECTED_MS + 1_000,
       "an edge answers within the detection time and a second",
     );
+  });
+
+  it("a module that saves its memory has it after its node died: nothing is lost, and nothing told", async () => {
+    const session = await openSession(url(OWNER, "notes"));
+    for (const title of ["first", "second"]) {
+      const reply = await post(url(EDGE, "notes"), callBody(title, "add", { title, text: "…" }), session.headers);
+      assert.equal(reply.status, 200, reply.text);
+    }
+    await cluster.kill(OWNER);
+    const reply = await post(url(OTHER, "notes"), callBody("search", "search", {}), session.headers);
+    assert.match(reply.text, /1\. first.*2\. second/);
+    const added = await post(
+      url(EDGE, "notes"),
+      callBody("third", "add", { title: "third", text: "…" }),
+      session.headers,
+    );
+    assert.match(added.text, /Added 3\. third/);
   });
 
   it("a session that must not go on without its upstream's memory is unknown afterwards", async () => {

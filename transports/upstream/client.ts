@@ -28,7 +28,7 @@
 import type { WorkerServices } from "../../runtime/actor/define.ts";
 import { type AbortReason, TroupeError } from "../../runtime/actor/errors.ts";
 import { CrashBackoff } from "./backoff.ts";
-import { openChannel } from "./channel.ts";
+import { type ChannelPast, openChannel } from "./channel.ts";
 import {
   type Channel,
   type ChannelClosed,
@@ -82,7 +82,7 @@ export interface UpstreamClientDeps {
   /** Several sessions stand behind `owner`: what belongs to a call that is over belongs to nobody. */
   shared?: boolean;
   /** For tests. */
-  open?: (config: UpstreamConfig, services: WorkerServices, resume?: UpstreamSession) => Channel;
+  open?: (config: UpstreamConfig, services: WorkerServices, past: ChannelPast) => Channel;
 }
 
 /** A client for one owner. Does no I/O before the first request. */
@@ -184,6 +184,10 @@ class DirectUpstreamClient implements UpstreamClient {
   get session(): UpstreamSession | undefined {
     if (this.#up === undefined || this.#result === undefined) return this.#resume;
     return sessionOf(this.#up, this.#result);
+  }
+
+  async save(): Promise<void> {
+    await this.#up?.save?.();
   }
 
   sent(related: number): SentRequest | undefined {
@@ -338,7 +342,8 @@ class DirectUpstreamClient implements UpstreamClient {
     const resume = this.#resume;
     let channel: Channel;
     try {
-      channel = (this.#deps.open ?? openChannel)(this.#config, services, resume);
+      const memory = owner.memory?.(this.name);
+      channel = (this.#deps.open ?? openChannel)(this.#config, services, { resume, memory });
     } catch (error) {
       permit?.release();
       throw this.#failed(error instanceof Error ? error.message : String(error), 0);

@@ -107,6 +107,16 @@ export interface UpstreamSession {
   cursor?: string;
 }
 
+/** Where a module's memory is kept between its lives, and for its session's next owner. */
+export interface ModuleMemory {
+  /** What was saved last: JSON text. */
+  readonly saved: string | undefined;
+  /** Resolves when a next owner would have it; undefined: nothing it could have. Never rejects. */
+  save(text: string | undefined): Promise<void>;
+  /** What was saved could not be given back: the module begins empty. */
+  lost(error: unknown): void;
+}
+
 /** A request on its way: under which id it was sent, and the id of the last event of its answer's stream. */
 export interface SentRequest {
   id: RpcId;
@@ -131,6 +141,8 @@ export interface Channel {
   resume?(): void;
   /** Tells an HTTP transport which version was negotiated. */
   setProtocolVersion?(version: string): void;
+  /** Module: saves its memory as it is now. */
+  save?(): Promise<void>;
   /** HTTP: what names the upstream's session, for whoever goes on with it. */
   readonly session?: { sessionId: string; cursor: string | undefined } | undefined;
   /** HTTP: the id of the last event of the stream that answers request `id`. */
@@ -188,6 +200,8 @@ export interface UpstreamOwner {
    * this connection, undefined where none can. Must not reject.
    */
   onConnected?(upstream: string, session: UpstreamSession | undefined): void | Promise<void>;
+  /** Where the memory of `upstream` is kept, for a module that can save it; undefined: nowhere. */
+  memory?(upstream: string): ModuleMemory | undefined;
   /** The upstream no longer knows the session that a former owner had there: a new one is begun. */
   onForgotten?(upstream: string): void;
   /**
@@ -219,6 +233,8 @@ export interface UpstreamClient {
   ): Promise<unknown>;
   /** What a successor needs to go on with this connection as it is now; undefined where none can, or none is up. */
   readonly session?: UpstreamSession | undefined;
+  /** Saves what the upstream has in memory, where it can (`ModuleMemory`). */
+  save?(): Promise<void>;
   /** How a call in flight was sent; undefined where nobody else could fetch its answer. */
   sent?(related: number): SentRequest | undefined;
   /** Goes on with a request that a former owner sent: settles as `request` does. Rejects if the session is forgotten. */

@@ -10,12 +10,20 @@
  * session, where it would tell nothing new.
  *
  * A server that sends faster than its owner takes: while paused, its `send` promises do not settle.
+ *
+ * ## Memory that outlives the server
+ * A module may export `snapshot(server)`, which returns what its server has in memory as something JSON can hold, and
+ * `restore(server, data)`, which gives it back to a new one before that is used. Both may be async. A response leaves only
+ * when the memory behind it is saved (nothing is written where it did not change), so what a client was answered is never
+ * lost: not when its session moves, nor when its node dies, nor when the server is stopped for being idle. What changes
+ * otherwise (by a timer, say) is saved with the next response or planned stop. Memory of more than `MAX_MEMORY`
+ * characters is not saved, and its loss is reported as that of any other module.
  */
 import { AsyncLocalStorage } from "node:async_hooks";
 import type { WorkerServices } from "../../runtime/actor/define.ts";
 import type { AbortReason } from "../../runtime/actor/errors.ts";
 import { importModule } from "../../runtime/worker/spawn.ts";
-import type { Channel, ChannelClosed, ChannelMessageInfo, RpcId, RpcMessage } from "./contract.ts";
+import type { Channel, ChannelClosed, ChannelMessageInfo, ModuleMemory, RpcId, RpcMessage } from "./contract.ts";
 
 /** What the SDK's `Transport` asks for, as far as a server uses it; the same in v1 and v2. */
 interface ServerTransport {
@@ -30,11 +38,20 @@ interface ServerTransport {
 interface MessageExtra {
   closeSSEStream?: () => void;
 }
+/** What a module exports. */
+interface LoadedModule {
+  make(): Promise<ConnectableServer>;
+  memory:
+    | { snapshot(server: ConnectableServer): unknown; restore(server: ConnectableServer, data: unknown): unknown }
+    | undefined;
+}
 interface ConnectableServer {
   connect(transport: ServerTransport): Promise<void>;
   close?(): Promise<void>;
 }
 
+/** Longest JSON text of a module's memory: all of it is written with each change. */
+const MAX_MEMORY = 256 * 1024;
 const NO_INFO: ChannelMessageInfo = {};
 const SENT = Promise.resolve();
 
@@ -45,6 +62,9 @@ export class ModuleChannel implements Channel {
   readonly #services: WorkerServices;
   readonly #transport: ServerTransport;
   readonly #trace: AsyncLocalStorage<RpcId> | undefined;
+  readonly #memory: ModuleMemory | undefined;
+  /** What the server has in memory; undefined where the module does not tell, or nobody keeps it. */
+  #snapshot: (() => unknown) | undefined;
   #server: ConnectableServer | undefined;
   /** What was sent before the server was made; the handshake allows one message then. */
   #early: RpcMessage[] | undefined = [];
@@ -53,15 +73,24 @@ export class ModuleChannel implements Channel {
   #closed: ChannelClosed | undefined;
 
   /** `url` is the module's file URL. Import and factory run at once; failures close the channel. */
-  constructor(url: string, services: WorkerServices, options: { trace?: boolean } = {}) {
+  constructor(
+    url: string,
+    services: WorkerServices,
+    options: { trace?: boolean; memory?: ModuleMemory | undefined } = {},
+  ) {
     this.#services = services;
+    this.#memory = options.memory;
     if (options.trace === true) this.#trace = new AsyncLocalStorage();
     this.#transport = {
       start: () => SENT,
       send: (message, options) => {
         if (this.#closed !== undefined) return Promise.reject(new Error("the connection is closed"));
         const related = options?.relatedRequestId ?? this.#trace?.getStore();
-        this.onmessage?.(message, related === undefined ? NO_INFO : { relatedRequestId: related });
+        const info = related === undefined ? NO_INFO : { relatedRequestId: related };
+        if (this.#snapshot !== undefined && !("method" in message)) {
+          return this.save().then(() => this.onmessage?.(message, info));
+        }
+        this.onmessage?.(message, info);
         return this.#paused ?? SENT;
       },
       close: () => {
@@ -101,8 +130,26 @@ export class ModuleChannel implements Channel {
     this.#resume();
   }
 
+  async save(): Promise<void> {
+    if (this.#snapshot === undefined || this.#memory === undefined) return;
+    let text: string | undefined;
+    try {
+      text = JSON.stringify(await this.#snapshot());
+    } catch (error) {
+      this.#services.log.warn("a module's snapshot failed, its memory is not saved", { error });
+    }
+    if (text !== undefined && text.length > MAX_MEMORY) {
+      this.#services.log.warn("a module's memory is too large to be saved", { length: text.length, most: MAX_MEMORY });
+      text = undefined;
+    }
+    if (text === undefined) this.#services.count("troupe_upstream_memory_not_saved_total");
+    if (text !== this.#memory.saved) await this.#memory.save(text);
+  }
+
   async close(reason: AbortReason | "idle" | "ended"): Promise<void> {
+    const first = this.#closed === undefined;
     this.#fail("closed", `it was stopped (${reason})`);
+    if (first && reason !== "ended" && reason !== "fenced") await this.save();
     try {
       await this.#server?.close?.();
     } catch (error) {
@@ -112,7 +159,7 @@ export class ModuleChannel implements Channel {
 
   async #load(url: string): Promise<void> {
     try {
-      const server = await makeServer(url);
+      const server = await this.#make(await load(url));
       if (this.#closed !== undefined) return void (await server.close?.());
       this.#server = server;
       await server.connect(this.#transport);
@@ -122,6 +169,26 @@ export class ModuleChannel implements Channel {
     const early = this.#early ?? [];
     this.#early = undefined;
     for (const message of early) this.send(message);
+  }
+
+  /** A server with the memory that was saved, if any. */
+  async #make({ make, memory }: LoadedModule): Promise<ConnectableServer> {
+    const server = await make();
+    if (memory === undefined || this.#memory === undefined) return server;
+    const { saved } = this.#memory;
+    if (saved !== undefined) {
+      try {
+        await memory.restore(server, JSON.parse(saved));
+      } catch (error) {
+        this.#memory.lost(error);
+        // It may have taken half of it.
+        const fresh = await make();
+        this.#snapshot = () => memory.snapshot(fresh);
+        return fresh;
+      }
+    }
+    this.#snapshot = () => memory.snapshot(server);
+    return server;
   }
 
   #fail(reason: ChannelClosed["reason"], detail: string): void {
@@ -134,20 +201,37 @@ export class ModuleChannel implements Channel {
   }
 }
 
-async function makeServer(url: string): Promise<ConnectableServer> {
+async function load(url: string): Promise<LoadedModule> {
   let loaded: unknown;
   try {
     loaded = await importModule(new URL(url));
   } catch (error) {
     throw new Error(`${url} cannot be loaded: ${messageOf(error)}`);
   }
-  const factory = (loaded as { default?: unknown }).default;
+  const { default: factory, snapshot, restore } = loaded as Record<string, unknown>;
   if (typeof factory !== "function") {
     throw new Error(
       `${url}: its default export is ${describe(factory)}; export a function that returns an McpServer: ` +
         "export default () => { const server = new McpServer(…); …; return server }",
     );
   }
+  return {
+    make: () => makeServer(url, factory as (ctx: { era: string }) => unknown),
+    memory: memoryOf(url, snapshot, restore),
+  };
+}
+
+function memoryOf(url: string, snapshot: unknown, restore: unknown): LoadedModule["memory"] {
+  if (snapshot === undefined && restore === undefined) return undefined;
+  if (typeof snapshot === "function" && typeof restore === "function") {
+    return { snapshot: (server) => snapshot(server), restore: (server, data) => restore(server, data) };
+  }
+  throw new Error(
+    `${url}: it exports snapshot as ${describe(snapshot)} and restore as ${describe(restore)}; export both as functions, or neither`,
+  );
+}
+
+async function makeServer(url: string, factory: (ctx: { era: string }) => unknown): Promise<ConnectableServer> {
   let server: unknown;
   try {
     server = await factory({ era: "legacy" });

@@ -100,6 +100,7 @@ for (const version of ["v1", "v2"]) {
 
 describe("a module that cannot be used", () => {
   const cases: [file: string, message: RegExp][] = [
+    ["module_half_memory.mjs", /module_half_memory\.mjs: it exports snapshot as a function and restore as undefined/],
     ["module_throws.mjs", /module_throws\.mjs: its default export threw: no licence/],
     [
       "module_not_a_factory.mjs",
