@@ -6,7 +6,9 @@
  * the node joins, because its record says where they are; until everything runs, `/ready` and `/mcp` answer 503.
  *
  * ## Shutdown
- * Readiness false, no new actors → the client endpoint finishes its answers → actors are passivated, their state stays →
+ * Readiness false, no new actors → actors move to other nodes (drain.ts), while the client endpoint serves on → it stops
+ * listening, ends streams that nothing is owed on, and finishes its answers → what came or stayed here moves, or is
+ * passivated when the time is over → the other nodes are told that nothing is here any more, and late calls sent back →
  * workers end, upstream processes with them → membership is left → the mesh listener closes last, so that a refused
  * connection to it always means that every actor of this incarnation has stopped.
  *
@@ -29,10 +31,17 @@ import type { MeshPeer } from "../transports/mesh/options.ts";
 import { GuardProcess, GuardScope } from "../transports/upstream/guard.ts";
 import { type Clock, systemClock } from "./actor/clock.ts";
 import { encodeState } from "./actor/codec.ts";
-import type { ActorSystem, AnyActorDefinition, CallOptions, Ref, WorkerServices } from "./actor/define.ts";
+import type {
+  ActorSystem,
+  AnyActorDefinition,
+  CallOptions,
+  PlacementPolicy,
+  Ref,
+  WorkerServices,
+} from "./actor/define.ts";
 import { TroupeError } from "./actor/errors.ts";
 import { Host, type HostIo, type RunnableDefinition } from "./actor/host.ts";
-import { actorId, type Incarnation, keyOf, kindOf, type NodeId } from "./actor/ids.ts";
+import { type ActorId, actorId, type Incarnation, keyOf, kindOf, type NodeId } from "./actor/ids.ts";
 import { IO_THREAD, Lane, MessageType } from "./actor/message.ts";
 import { makeRef } from "./actor/ref.ts";
 import { WAKE_TURN } from "./actor/reminders.ts";
@@ -50,10 +59,11 @@ import { DiagnosticEvents } from "./observe/events.ts";
 import { createLogger, type Logger } from "./observe/log.ts";
 import { Metrics } from "./observe/metrics.ts";
 import { DirectoryClient } from "./placement/directory.ts";
+import { moveAll } from "./placement/drain.ts";
 import { LoopDelay, loadOf, PeerLoads } from "./placement/load.ts";
 import { MembershipDriver } from "./placement/membership_driver.ts";
 import type { PeerEvents, Peers } from "./placement/peers.ts";
-import { chooseNode } from "./placement/placement.ts";
+import { candidates, chooseNode } from "./placement/placement.ts";
 import { ReminderWatch } from "./placement/reminder_watch.ts";
 import { type KindInfo, Router } from "./placement/router.ts";
 import { kindsOf, loadDefinitions } from "./worker/definitions.ts";
@@ -85,9 +95,13 @@ export interface NodeOptions {
   log?: Logger;
 }
 
-/** Longest time answers under way get in a shutdown, and then turns, milliseconds. */
-const DRAIN_ANSWERS_MS = 10_000;
-const DRAIN_TURNS_MS = 5_000;
+/** The share of a drain's time that moves may take; the rest is for answers. */
+const MOVES_SHARE = 0.8;
+/** Time for actors that came late, and then for the turns of those that stayed, milliseconds. */
+const LATE_MOVES_MS = 1_000;
+const DRAIN_TURNS_MS = 2_000;
+/** How long calls that were sent here just before are sent back, milliseconds. */
+const SEND_BACK_MS = 250;
 /** Exit code of a node that had to end its own process. */
 const EXIT_UNPROVEN = 70;
 /** Sessions asked for their description at once. */
@@ -238,12 +252,12 @@ class Node implements RunningNode {
   }
 
   drain(): Promise<void> {
-    this.#stopping ??= this.#stop(DRAIN_ANSWERS_MS, DRAIN_TURNS_MS);
+    this.#stopping ??= this.#stop(this.#config.node.drain_ms);
     return this.#stopping;
   }
 
   close(): Promise<void> {
-    this.#stopping ??= this.#stop(0, 0);
+    this.#stopping ??= this.#stop(0);
     return this.#stopping;
   }
 
@@ -427,13 +441,7 @@ class Node implements RunningNode {
       peers: this.#running(this.#mesh),
       incarnationOf: (id) => this.#member((member) => member.id === id && member.liveness === "alive")?.incarnation,
       isDead: (incarnation) => membership.isDead(incarnation),
-      choose: (kind, key, policy) =>
-        chooseNode(kind, key, policy, {
-          self: this.#incarnation,
-          members: membership.view.members,
-          load: (incarnation) => (incarnation === this.#incarnation ? this.#load() : this.#peerLoads.of(incarnation)),
-          random: Math.random,
-        }),
+      choose: (kind, key, policy) => this.#choose(kind, key, policy, membership.view.members),
       events: this.events,
       onLoad: (peer, load) => this.#peerLoads.heard(peer, load),
       actorsOnIoThread: workers === 0,
@@ -615,6 +623,15 @@ class Node implements RunningNode {
     };
   }
 
+  #choose(kind: string, key: string, policy: PlacementPolicy, members: readonly Member[]): Incarnation | undefined {
+    return chooseNode(kind, key, policy, {
+      self: this.#incarnation,
+      members,
+      load: (incarnation) => (incarnation === this.#incarnation ? this.#load() : this.#peerLoads.of(incarnation)),
+      random: Math.random,
+    });
+  }
+
   #load(): number {
     return loadOf(this.#loopDelay.averageMs, this.#router?.calls ?? 0, this.#router?.residents ?? 0);
   }
@@ -640,18 +657,24 @@ class Node implements RunningNode {
     return this.#readiness;
   }
 
-  async #stop(answersMs: number, turnsMs: number): Promise<void> {
+  /** `budgetMs` 0: at once, nothing moves and nothing is waited for. */
+  async #stop(budgetMs: number): Promise<void> {
+    const startedAt = this.#clock.now();
+    const leftMs = (): number => Math.max(0, startedAt + budgetMs - this.#clock.now());
     this.#readiness = { ready: false, reason: "the node is shutting down" };
     this.#loopDelay.stop();
     const failed = (what: string) => (error: unknown) => this.#log.warn(`${what} failed during shutdown`, { error });
     this.#reminders?.stop();
     this.#router?.drain();
     await this.#setState("draining").catch(failed("announcing the shutdown"));
-    await Promise.all([
-      this.#http?.close({ graceMs: answersMs }).catch(failed("closing the client endpoint")),
-      this.#jobs?.then((jobs) => jobs.close({ graceMs: answersMs })).catch(failed("closing the job queue")),
-    ]);
-    await this.#router?.stopAll("drain", turnsMs).catch(failed("passivating actors"));
+    const jobs = this.#jobs?.then((queue) => queue.close({ graceMs: budgetMs })).catch(failed("closing the job queue"));
+    this.#http?.leave();
+    await this.#moveAway(leftMs() * MOVES_SHARE);
+    await this.#http?.close({ graceMs: leftMs() }).catch(failed("closing the client endpoint"));
+    await this.#moveAway(budgetMs === 0 ? 0 : LATE_MOVES_MS);
+    await jobs;
+    await this.#router?.stopAll("drain", budgetMs === 0 ? 0 : DRAIN_TURNS_MS).catch(failed("passivating actors"));
+    await this.#sendLateCallsBack(budgetMs === 0 ? 0 : SEND_BACK_MS);
     const unproven = await this.#pool?.close("drain");
     await this.#guard.close();
     if (unproven === undefined || unproven.unproven.length === 0) {
@@ -661,6 +684,49 @@ class Node implements RunningNode {
     await this.#coordinator?.close().catch(failed("closing the coordinator"));
     this.events.emit({ type: "drained", node: this.nodeId });
     this.#resolveClosed();
+  }
+
+  /** Moves to other nodes what can live there. */
+  async #moveAway(forMs: number): Promise<void> {
+    const router = this.#router;
+    if (router === undefined || forMs === 0) return;
+    const refusedBefore: ReadonlySet<Incarnation> = new Set();
+    const drained = await moveAll({
+      clock: this.#clock,
+      until: this.#clock.now() + forMs,
+      actors: () => {
+        const listed = [...router.actors()].filter(({ listed }) => listed).map(({ id }) => id);
+        return listed.filter((id) => this.#otherNodeFor(id, refusedBefore) !== undefined);
+      },
+      move: (actor, options) => router.move(actor, options),
+      to: (actor, refused) => this.#otherNodeFor(actor, refused),
+    });
+    if (drained.moved + drained.released + drained.left > 0) this.#log.info("moved actors away", { ...drained });
+  }
+
+  /** Where an actor of this node may go on. */
+  #otherNodeFor(actor: ActorId, refused: ReadonlySet<Incarnation>): Incarnation | undefined {
+    const { placement } = this.#kinds.get(kindOf(actor)) ?? {};
+    if (placement === undefined || placement === "node") return undefined;
+    const members = this.#membership?.view.members ?? [];
+    const able = members.filter(({ incarnation }) => incarnation !== this.#incarnation && !refused.has(incarnation));
+    if (typeof placement === "object" && "colocate" in placement) {
+      const beside = this.#router?.whereabouts(actorId(placement.colocate, keyOf(actor)));
+      if (candidates(able, kindOf(actor)).some(({ incarnation }) => incarnation === beside)) return beside;
+    }
+    return this.#choose(kindOf(actor), keyOf(actor), placement, able);
+  }
+
+  /** No peer has a reason to send calls here from now on; those that are on their way are answered for `forMs`. */
+  async #sendLateCallsBack(forMs: number): Promise<void> {
+    const peers = peersOf(this.#membership?.view.members ?? []).filter(({ incarnation }) =>
+      this.#mesh?.connected(incarnation),
+    );
+    if (peers.length === 0 || forMs === 0) return;
+    for (const { incarnation } of peers) {
+      this.#mesh?.send(incarnation, "gone", [MessageType.Gone, 0, this.#incarnation, 0, ""]);
+    }
+    await new Promise<void>((resolve) => void this.#clock.after(forMs, resolve));
   }
 
   /** A thread may still run and nobody can stop it: only the end of the process is proof. */

@@ -27,6 +27,7 @@ export const MessageType = {
   Offered: 8,
   Settled: 9,
   Here: 10,
+  Gone: 11,
 } as const;
 
 /** Priority classes of a mailbox, strict: control before normal before background. */
@@ -164,6 +165,9 @@ export type HereMessage = [
   epoch: Epoch,
 ];
 
+/** A node tells its peers that it owns no actors any more, and that routes to it are to be forgotten. */
+export type GoneMessage = [type: typeof MessageType.Gone, zero: 0, incarnation: Incarnation, thread: 0, nothing: ""];
+
 /** A node tells its peers how busy it is; belongs to no call. */
 export type LoadMessage = [
   type: typeof MessageType.Load,
@@ -184,7 +188,8 @@ export type Message =
   | OfferMessage
   | OfferedMessage
   | SettledMessage
-  | HereMessage;
+  | HereMessage
+  | GoneMessage;
 
 /** Whether a message goes towards the actor; the others go back to the origin of the call. */
 export function isTowardsActor(message: Message): message is CallMessage | CreditMessage | CancelMessage {

@@ -76,6 +76,9 @@ const gateway = z.strictObject({
 const node = z.strictObject({
   id: nodeId.optional().describe("stable name of this node; default: host name and client port"),
   labels: z.record(text, z.string()).default({}).describe("free labels, shown by `runtime nodes`"),
+  drain_ms: ms(0, 3_600_000)
+    .default(25_000)
+    .describe("longest time to move actors away and finish answers when the node is told to stop"),
 });
 
 const mesh = z.strictObject({
@@ -209,7 +212,7 @@ export type UpstreamSettings = Parsed["mcpServers"][string];
 
 /** A checked configuration with every default filled in. Paths are absolute; modules are `file:` URLs. */
 export interface Config extends Omit<Parsed, "node" | "workers" | "cluster"> {
-  node: { id: string; labels: Record<string, string> };
+  node: { id: string; labels: Record<string, string>; drain_ms: number };
   workers: number;
   cluster: Omit<
     Parsed["cluster"],

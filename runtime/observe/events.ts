@@ -7,7 +7,7 @@ export type DiagnosticEvent =
   /** This node became the owner of an actor. */
   | { type: "claimed"; actor: string; epoch: string }
   /** An activation began on a thread; `handed`: with what its former activation handed over. */
-  | { type: "activated"; actor: string; thread: number; handed: boolean }
+  | { type: "activated"; actor: string; epoch: string; thread: number; handed: boolean }
   | { type: "deactivated"; actor: string; reason: string }
   /** A route to an actor was found out of date. */
   | { type: "rerouted"; actor: string; from: string }

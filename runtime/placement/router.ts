@@ -194,6 +194,7 @@ export class Router {
   readonly #dropped: Counter;
   readonly #migration: Migration;
   #draining = false;
+  #stopped = false;
 
   constructor(options: RouterOptions) {
     this.#options = options;
@@ -225,8 +226,8 @@ export class Router {
   }
 
   /** Actors this node owns. */
-  *actors(): IterableIterator<{ id: ActorId; epoch: Epoch; thread: number }> {
-    for (const [id, { owner, at }] of this.#local) yield { id, epoch: owner.epoch, thread: at };
+  *actors(): IterableIterator<{ id: ActorId; epoch: Epoch; thread: number; listed: boolean }> {
+    for (const [id, { owner, at, listed }] of this.#local) yield { id, epoch: owner.epoch, thread: at, listed };
   }
 
   /** The owner of an actor that lives here, for its commits. */
@@ -242,9 +243,14 @@ export class Router {
     if (this.#runsActors) for (const goOn of [...this.#threadless]) goOn();
   }
 
-  /** No new actors from now on; those that are here stay reachable. */
+  /** Nothing is placed here from now on. Those that are here stay reachable, and what is made here may be moved. */
   drain(): void {
     this.#draining = true;
+  }
+
+  /** Where an actor is, as far as is known without asking. */
+  whereabouts(actor: ActorId): Incarnation | undefined {
+    return this.#local.has(actor) ? this.#incarnation : this.#routes.get(actor)?.at;
   }
 
   /** From a thread of this node. May throw a `TroupeError` for a call: it was not sent then. */
@@ -303,6 +309,8 @@ export class Router {
       case MessageType.Load:
         if (Number.isFinite(message[4])) this.#options.onLoad(peer, message[4]);
         return;
+      case MessageType.Gone:
+        return this.#gone(peer);
       default:
         return this.#migration.fromPeer(peer, message);
     }
@@ -330,7 +338,7 @@ export class Router {
 
   /** Makes an actor here, with its first state. */
   async create(actor: ActorId, bytes: Uint8Array): Promise<void> {
-    if (this.#draining) throw new TroupeError("draining", "this node is shutting down", { started: "no" });
+    if (this.#stopped) throw new TroupeError("draining", "this node is shutting down", { started: "no" });
     if (this.#local.has(actor)) throw new TroupeError("already_exists", `${actor} exists already`, { started: "no" });
     if (this.#queues.has(actor)) {
       // Whether it exists is what the look-up will show.
@@ -439,6 +447,7 @@ export class Router {
   /** Stops one actor, or all; resolves when the hosts have said so. */
   async stopAll(reason: DeactivateReason, timeoutMs: number): Promise<void> {
     this.#draining = true;
+    this.#stopped = true;
     for (const index of this.#threads.keys()) this.#send(index, [HostMessageType.Drop, "", reason]);
     const { clock } = this.#options;
     const deadline = clock.now() + timeoutMs;
@@ -736,7 +745,7 @@ export class Router {
     const { events } = this.#options;
     if (events.heard) {
       if (listed) events.emit({ type: "claimed", actor, epoch: owner.epoch });
-      events.emit({ type: "activated", actor, thread, handed });
+      events.emit({ type: "activated", actor, epoch: owner.epoch, thread, handed });
     }
     const { version, bytes } = state ?? NO_STATE;
     this.#send(thread, [HostMessageType.Activate, actor, owner.epoch, version, bytes, handed]);
@@ -1033,6 +1042,11 @@ export class Router {
         void this.#lookUp(actor, kind, { calls: [], leaving: undefined, asks: false }, undefined);
       },
     };
+  }
+
+  /** A peer owns nothing any more. A route with calls on their way stays until it has given them back. */
+  #gone(peer: Incarnation): void {
+    for (const [actor, { at, away }] of this.#routes) if (at === peer && away === 0) this.#routes.delete(actor);
   }
 
   /** The caller is gone: whoever has its call is told to stop. */

@@ -60,6 +60,8 @@ export interface TestNode {
 
 type Maybe<T> = T | undefined | null | false;
 
+/** Virtual milliseconds that the running turns of an actor may take before it moves. */
+const MOVE_MS = 10_000;
 /** Virtual milliseconds a start, and `until` by default, may take. */
 const PATIENCE_MS = 60_000;
 
@@ -170,6 +172,19 @@ export class TestCluster {
   /** The store comes back without any data. */
   clearStore(): void {
     this.#store.clear(true);
+  }
+
+  /**
+   * Moves an actor to another node, as a drain does. Resolves to `moved`; or to `stayed` (onMigrate refused, its turns took
+   * longer than 10 s, or nobody took it), or `gone` (it lives nowhere, or ended meanwhile).
+   */
+  async move(definition: AnyActorDefinition, key: string, to: TestNode): Promise<"moved" | "stayed" | "gone"> {
+    const owner = this.ownerOf(definition, key);
+    if (owner === undefined) return "gone";
+    const target = this.#find(to).incarnation;
+    const id = actorId(definition.kind, key);
+    const outcome = await this.#awaiting(this.#find(owner).move(id, MOVE_MS, false, [target]));
+    return outcome === "released" ? "gone" : outcome;
   }
 
   /** Lets `ms` of virtual time pass. */

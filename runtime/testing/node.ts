@@ -10,7 +10,7 @@ import { encodeState } from "../actor/codec.ts";
 import type { AnyActorDefinition, Ref, WorkerServices } from "../actor/define.ts";
 import { TroupeError } from "../actor/errors.ts";
 import { Host, type HostGuard, type HostIo, type RunnableDefinition } from "../actor/host.ts";
-import { actorId, type Incarnation, type NodeId } from "../actor/ids.ts";
+import { type ActorId, actorId, type Incarnation, type NodeId } from "../actor/ids.ts";
 import { type HostMessage, IO_THREAD, Lane, type Message } from "../actor/message.ts";
 import { makeRef } from "../actor/ref.ts";
 import { WAKE_TURN } from "../actor/reminders.ts";
@@ -21,6 +21,7 @@ import { Metrics } from "../observe/metrics.ts";
 import { type Deaths, DirectoryClient } from "../placement/directory.ts";
 import type { MembershipOptions } from "../placement/membership.ts";
 import { MembershipDriver } from "../placement/membership_driver.ts";
+import type { MoveOutcome } from "../placement/migration.ts";
 import { chooseNode } from "../placement/placement.ts";
 import { ReminderWatch } from "../placement/reminder_watch.ts";
 import { Router, type RouterGuard } from "../placement/router.ts";
@@ -146,6 +147,24 @@ export class SimulatedNode {
     state: State,
   ): Promise<void> {
     await this.router.create(actorId(definition.kind, key), encodeState(state));
+  }
+
+  /** Moves an actor that lives here to another node, one of `others` where given. */
+  move(actor: ActorId, budgetMs: number, release: boolean, others?: readonly Incarnation[]): Promise<MoveOutcome> {
+    const { members } = this.#membership.view;
+    const able = members.filter(
+      ({ incarnation, liveness }) => liveness === "alive" && incarnation !== this.#incarnation,
+    );
+    const nodes = others ?? able.map(({ incarnation }) => incarnation);
+    const { random } = this.#options.time;
+    return this.router.move(actor, {
+      budgetMs,
+      release,
+      to: (refused) => {
+        const left = nodes.filter((node) => !refused.has(node));
+        return left[Math.floor(random() * left.length)];
+      },
+    });
   }
 
   /** Ends a worker (from 1) with everything on it; another takes its place. */

@@ -6,7 +6,8 @@
  * 3. Started calls of one caller to one actor start in the order in which they were made.
  * 4. Every call settles once, within its time and the grace; with its own answer.
  * 5. A call that failed with `started: "no"` (cancelled in time, refused, never sent) never runs, before or after.
- * 6. `dedup` runs at most once per activation; no effect is ever there twice.
+ * 6. `dedup` runs at most once per activation, and over activations that handed over to each other; no effect is ever
+ *    there twice.
  * 7. What was acknowledged is there, and is seen by every read that was made after it.
  * 8. A replay of a store verb is never refused because of its own first try.
  */
@@ -33,6 +34,8 @@ interface ActorHistory {
   readonly lastStarted: Map<string, number>;
   readonly acknowledged: Set<string>;
   readonly startedIn: Map<string, Epoch>;
+  /** The first activation of those that handed over to each other, by epoch. */
+  readonly life: Map<Epoch, Epoch>;
 }
 
 export interface Call {
@@ -59,6 +62,7 @@ export class History implements StoreEvents {
   storeLostData = false;
   succeeded = 0;
   failed = 0;
+  handovers = 0;
   readonly #time: VirtualTime;
   readonly #actors = new Map<ActorId, ActorHistory>();
   readonly #started = new Set<string>();
@@ -152,10 +156,21 @@ export class History implements StoreEvents {
 
   /** A turn of a `dedup` request starts. */
   startedOnce(actor: ActorId, epoch: Epoch, tag: string): void {
-    const { startedIn } = this.#actor(actor);
-    if (startedIn.get(tag) === epoch) this.violation(`${actor}: request ${tag} runs twice in one activation`);
-    startedIn.set(tag, epoch);
+    const { startedIn, life } = this.#actor(actor);
+    const first = life.get(epoch) ?? epoch;
+    if (startedIn.get(tag) === first) this.violation(`${actor}: request ${tag} runs twice in one activation`);
+    startedIn.set(tag, first);
     this.started(actor, epoch, tag);
+  }
+
+  // Told by nodes
+
+  /** An activation goes on with what the one under `from` handed over. */
+  handedOver(actor: ActorId, from: Epoch, epoch: Epoch): void {
+    this.note(`handed over ${actor} from ${from} to ${epoch}`);
+    this.handovers++;
+    const { life } = this.#actor(actor);
+    life.set(epoch, life.get(from) ?? from);
   }
 
   // Told by callers
@@ -223,6 +238,7 @@ export class History implements StoreEvents {
         lastStarted: new Map(),
         acknowledged: new Set(),
         startedIn: new Map(),
+        life: new Map(),
       };
       this.#actors.set(actor, history);
     }

@@ -40,12 +40,14 @@ let events = 0;
 let succeeded = 0;
 let failed = 0;
 let faults = 0;
+let handovers = 0;
 for (let seed = first; seed < first + count; seed++) {
   const outcome = await simulate({ seed, without });
   events += outcome.events;
   succeeded += outcome.succeeded;
   failed += outcome.failed;
   faults += outcome.faults;
+  handovers += outcome.handovers;
   if (outcome.violations.length > 0 || values.trace) {
     const replay = await simulate({ seed, without, trace: true });
     console.log(replay.tail.join("\n"));
@@ -60,6 +62,6 @@ for (let seed = first; seed < first + count; seed++) {
 }
 const seconds = (performance.now() - started) / 1_000;
 console.log(
-  `seeds ${first} to ${first + count - 1}: no promise broken; ${faults} faults, ${succeeded} calls answered, ` +
+  `seeds ${first} to ${first + count - 1}: no promise broken; ${faults} faults, ${handovers} moves, ${succeeded} calls answered, ` +
     `${failed} failed honestly, ${events} events, ${seconds.toFixed(1)} s`,
 );

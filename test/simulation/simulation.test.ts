@@ -13,15 +13,18 @@ test("no promise is broken under any mix of faults", async () => {
   let faults = 0;
   let answered = 0;
   let failed = 0;
+  let handovers = 0;
   for (let seed = 1; seed <= SEEDS; seed++) {
     const outcome = await simulate({ seed });
     assert.deepEqual(outcome.violations, [], `replay with: npm run simulate -- --seed ${seed}`);
     faults += outcome.faults;
     answered += outcome.succeeded;
     failed += outcome.failed;
+    handovers += outcome.handovers;
   }
   // A simulation in which nothing goes wrong, or nothing gets through, would prove nothing.
-  assert.ok(faults > SEEDS && answered > 50 * SEEDS && failed > 5 * SEEDS, `${faults}, ${answered}, ${failed}`);
+  const enough = faults > SEEDS && answered > 50 * SEEDS && failed > 5 * SEEDS && handovers > SEEDS;
+  assert.ok(enough, `${faults} faults, ${answered} answered, ${failed} failed, ${handovers} moves`);
 });
 
 test("a seed determines the run, event for event", async () => {

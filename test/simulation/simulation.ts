@@ -5,7 +5,7 @@
  * Not every run has every fault: each seed picks some sorts and leaves the others out, because a cluster that is beaten
  * with everything at once hardly ever gets to where a rare mistake shows.
  */
-import type { ActorId } from "../../runtime/actor/ids.ts";
+import type { ActorId, Epoch } from "../../runtime/actor/ids.ts";
 import { Network } from "../../runtime/testing/network.ts";
 import { SimulatedNode, type SimulatedNodeOptions } from "../../runtime/testing/node.ts";
 import { SimulatedProcess } from "../../runtime/testing/process.ts";
@@ -43,6 +43,7 @@ export interface Outcome {
   succeeded: number;
   failed: number;
   faults: number;
+  handovers: number;
 }
 
 const TTL_MS = 3_000;
@@ -88,6 +89,9 @@ class Simulation {
   readonly #nodes = new Map<string, SimulatedNode>();
   readonly #workers: number;
   readonly #drift: number;
+  /** Epochs that a transfer made, with those before them. */
+  readonly #handedBy = new Map<string, string>();
+  readonly #moves: boolean;
   #faults = 0;
   /**
    * The store loses data once in a run. Twice within a lease is not covered: an owner that wrote its record back is not
@@ -109,12 +113,14 @@ class Simulation {
     this.#workers = time.chance(0.3) ? 2 : 1;
     this.#drift = time.chance(0.5) ? 0.005 : 0;
     this.#callers = new Callers(time, this.#history);
+    this.#moves = seed % 3 === 1;
   }
 
   get outcome(): Outcome {
-    const { violations, tail, succeeded, failed } = this.#history;
+    const { violations, tail, succeeded, failed, handovers } = this.#history;
     const { traceHash, events } = this.#time;
-    return { violations, trace: `${traceHash}-${events}`, tail, events, succeeded, failed, faults: this.#faults };
+    const trace = `${traceHash}-${events}`;
+    return { violations, trace, tail, events, succeeded, failed, faults: this.#faults, handovers };
   }
 
   async run(): Promise<void> {
@@ -159,6 +165,12 @@ class Simulation {
       without,
     });
     this.#nodes.set(name, node);
+    node.events.on((event) => {
+      if (event.type === "moved") this.#handedBy.set(event.epoch, event.from);
+      const from = event.type === "activated" && event.handed ? this.#handedBy.get(event.epoch) : undefined;
+      if (event.type !== "activated" || from === undefined) return;
+      this.#history.handedOver(event.actor as ActorId, from as Epoch, event.epoch as Epoch);
+    });
     void node.start();
   }
 
@@ -176,12 +188,33 @@ class Simulation {
         this.#callers.call(this.#running().filter(({ ready, process }) => ready && process.running)),
       );
     }
+    if (this.#moves) this.#planMoves();
     const sorts = SORTS.filter(() => time.chance(0.35));
     if (sorts.length === 0) return;
     const faults = 1 + Math.floor(time.random() * 7);
     for (let index = 0; index < faults; index++) {
       const sort = sorts[Math.floor(time.random() * sorts.length)] as Sort;
       time.after(time.between(0, CHAOS_MS - 500), () => this.#fault(sort));
+    }
+  }
+
+  /** In every third run actors move about, some of them when their node would shut down. */
+  #planMoves(): void {
+    const time = this.#time;
+    const moves = 5 + Math.floor(time.random() * 60);
+    for (let index = 0; index < moves; index++) {
+      time.after(time.between(0, CHAOS_MS), () => {
+        const nodes = this.#running().filter(({ ready, process }) => ready && process.running);
+        const node = nodes[Math.floor(time.random() * nodes.length)];
+        const actors = [...(node?.router.actors() ?? [])];
+        const actor = actors[Math.floor(time.random() * actors.length)];
+        if (node === undefined || actor === undefined) return;
+        this.#history.note(`${node.name} moves ${actor.id}`);
+        const budgetMs = time.chance(0.5) ? 50 : 1_000;
+        void node
+          .move(actor.id, budgetMs, time.chance(0.3))
+          .then((outcome) => this.#history.note(`${node.name}: ${actor.id} ${outcome}`));
+      });
     }
   }
 

@@ -73,6 +73,7 @@ export class HttpServer implements ExchangeOwner {
   readonly #unknown: RouteCounters;
   readonly #stalled: StalledSockets;
   #server: Server | undefined;
+  #leaving = false;
   #closing: Promise<void> | undefined;
 
   constructor(options: HttpServerOptions) {
@@ -95,7 +96,12 @@ export class HttpServer implements ExchangeOwner {
   }
 
   get closing(): boolean {
-    return this.#closing !== undefined;
+    return this.#leaving || this.#closing !== undefined;
+  }
+
+  /** It will close soon: requests are served as before, and every answer ends its connection, so that few are open then. */
+  leave(): void {
+    this.#leaving = true;
   }
 
   /** Starts to listen. Rejects with one sentence when the address cannot be had. */
