@@ -83,14 +83,23 @@ export interface ClientCall {
   settled: boolean;
 }
 
+/** The session, as its calls need it. */
+export interface CallsOwner {
+  /** Asked for only when a POST becomes a stream. */
+  needStreams(): Streams;
+  /** Calls go on although their POST was answered, with a stream, until `over`. */
+  outlive(over: Promise<void>): void;
+}
+
 export class ClientCalls {
-  readonly #streams: () => Streams;
+  readonly #owner: CallsOwner;
   #calls: ClientCall[] = NONE;
   #lastRelated = 0;
+  /** Settles when no call is in flight; only while a POST has been answered with a stream. */
+  #over: (() => void) | undefined;
 
-  /** `streams` is asked for only when a POST becomes a stream. */
-  constructor(streams: () => Streams) {
-    this.#streams = streams;
+  constructor(owner: CallsOwner) {
+    this.#owner = owner;
   }
 
   get size(): number {
@@ -129,6 +138,7 @@ export class ClientCalls {
   restore(exchange: Exchange, { id, method, token, progress }: StoredCall, params: ClientCall["params"]): ClientCall {
     const call = this.begin(exchange, id, method, params, token);
     call.progress = progress ?? call.progress;
+    this.#outlive();
     return call;
   }
 
@@ -159,7 +169,7 @@ export class ClientCalls {
     const { exchange } = call;
     exchange.open--;
     if (exchange.stream !== undefined) {
-      const streams = this.#streams();
+      const streams = this.#owner.needStreams();
       streams.answered(exchange.stream, call.id);
       streams.send(exchange.stream, text);
     } else if (!exchange.batch) return exchange.answer({ kind: "json", body: text });
@@ -175,7 +185,7 @@ export class ClientCalls {
     if (!this.#remove(call)) return;
     const { exchange } = call;
     exchange.open--;
-    if (exchange.stream !== undefined) this.#streams().answered(exchange.stream, call.id);
+    if (exchange.stream !== undefined) this.#owner.needStreams().answered(exchange.stream, call.id);
     this.#finish(exchange);
   }
 
@@ -198,17 +208,31 @@ export class ClientCalls {
   /** The session stops here: POSTs without answer fail with `error`. */
   failAll(error: TroupeError): void {
     const calls = this.#calls;
-    this.#calls = NONE;
+    this.#none();
     for (const call of calls) {
       call.settled = true;
       call.exchange.fail(error);
     }
   }
 
+  #none(): void {
+    this.#calls = NONE;
+    this.#over?.();
+    this.#over = undefined;
+  }
+
+  #outlive(): void {
+    if (this.#over !== undefined) return;
+    const over = new Promise<void>((resolve) => {
+      this.#over = resolve;
+    });
+    this.#owner.outlive(over);
+  }
+
   #remove(call: ClientCall): boolean {
     if (call.settled) return false;
     call.settled = true;
-    if (this.#calls.length === 1) this.#calls = NONE;
+    if (this.#calls.length === 1) this.#none();
     else this.#calls.splice(this.#calls.indexOf(call), 1);
     return true;
   }
@@ -220,14 +244,15 @@ export class ClientCalls {
       // Everything was cancelled, and a cancelled request has no response: a stream that ends at once says nothing.
       this.#toStream(exchange);
     }
-    if (exchange.stream !== undefined) this.#streams().end(exchange.stream);
+    if (exchange.stream !== undefined) this.#owner.needStreams().end(exchange.stream);
   }
 
   #toStream(exchange: Exchange): EventStream {
     if (exchange.stream !== undefined) return exchange.stream;
-    const streams = this.#streams();
+    const streams = this.#owner.needStreams();
     const stream = streams.open(this.#calls.filter((call) => call.exchange === exchange).map(({ id }) => id));
     exchange.stream = stream;
+    if (this.#calls.length > 0) this.#outlive();
     for (const text of exchange.texts ?? []) streams.send(stream, text);
     exchange.texts = undefined;
     exchange.answer({ kind: "stream", stream: stream.id });

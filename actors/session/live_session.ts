@@ -108,6 +108,14 @@ export class LiveSession implements SweptSession {
     void this.close("ended");
   }
 
+  /** Another node is to go on with this session: what that one starts from is stored first. Rejects when it cannot be. */
+  async prepareToMove(): Promise<void> {
+    const { streams, ctx } = this.#parts;
+    if (streams === undefined && ctx.state.connections === undefined) return;
+    this.#parts.refreshLog();
+    await ctx.commit();
+  }
+
   /**
    * Stops everything of this activation; resolves when its upstreams have stopped. Never rejects. `reason` decides
    * whether upstreams see an end or only a silence; the first one counts.
@@ -123,9 +131,11 @@ export class LiveSession implements SweptSession {
     idleSweep(parts.ctx.worker).delete(this);
     const code = reason === "ended" || reason === "idle" ? "ended" : "unavailable";
     const error = new TroupeError(code, `session ${parts.ctx.key} stopped here (${reason})`, { started: "yes" });
-    parts.requests?.failAll(error);
     parts.calls?.failAll(error);
     parts.streams?.close();
-    await parts.upstreams?.closeAll(reason);
+    // Before their questions fail: whoever goes on with this session has those still.
+    const closed = parts.upstreams?.closeAll(reason);
+    parts.requests?.failAll(error);
+    await closed;
   }
 }

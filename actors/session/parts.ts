@@ -45,8 +45,12 @@ export class SessionParts {
   }
 
   needCalls(): ClientCalls {
-    this.calls ??= new ClientCalls(() => this.needStreams());
+    this.calls ??= new ClientCalls(this);
     return this.calls;
+  }
+
+  outlive(over: Promise<void>): void {
+    this.ctx.waitUntil(over);
   }
 
   needRequests(): ClientRequests {

@@ -7,6 +7,8 @@
  *
  * What is stored is the protocol state (`SessionState`), the event log included. What is in flight lives with the
  * activation: after a crash its successor ends it honestly (takeover.ts), or the edge does where no event was sent yet.
+ * Before a planned move calls in flight end: new requests wait for the new owner meanwhile, and what running calls need
+ * (answers and cancels of the client, the streams it reads) travels in the control lane, which goes on.
  */
 import { type ActorContext, concurrent, type DeactivateReason, defineActor } from "../../runtime/actor/define.ts";
 import { type AbortReason, TroupeError } from "../../runtime/actor/errors.ts";
@@ -43,6 +45,9 @@ export function defineSession(access: UpstreamAccess) {
         return ctx.end();
       }
       ctx.instance.live = new LiveSession(ctx, access);
+    },
+    onMigrate(ctx) {
+      return ctx.instance.live?.prepareToMove();
     },
     onDeactivate(ctx, reason) {
       return ctx.instance.live?.close(closeReason(reason));

@@ -158,7 +158,7 @@ export class NodeProcess {
   }
 
   /** SIGTERM, and how it ended. */
-  async stop(deadlineMs = 20_000): Promise<Exit> {
+  async stop(deadlineMs = 40_000): Promise<Exit> {
     this.signal("SIGTERM");
     return within(
       this.exited,

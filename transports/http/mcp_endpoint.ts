@@ -154,7 +154,7 @@ export class McpEndpoint {
       if (typeof sessionId !== "string") return exchange.json(sessionId.status, sessionId.body);
       let answer: PostAnswer;
       try {
-        answer = await this.#options.gateway.post(sessionId, call);
+        answer = await this.#options.gateway.post(sessionId, call, id === null);
       } catch (error) {
         answer = await this.#postAgain(sessionId, call, error);
       }

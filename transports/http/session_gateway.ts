@@ -10,7 +10,8 @@ import type { EventsCall, PostAnswer, PostCall, Principal, SessionEvent } from "
 import { openSession } from "../../actors/session/open.ts";
 import { SessionActor } from "../../actors/session/session.ts";
 import type { Clock } from "../../runtime/actor/clock.ts";
-import type { ActorSystem } from "../../runtime/actor/define.ts";
+import type { ActorSystem, CallOptions } from "../../runtime/actor/define.ts";
+import { Lane } from "../../runtime/actor/message.ts";
 import type { Logger } from "../../runtime/observe/log.ts";
 import { newSessionId } from "./session_id.ts";
 
@@ -32,13 +33,16 @@ export interface OpenRequest extends PostCall {
 export interface SessionGateway {
   /** Starts a session. Without a `sessionId` there is none, and `answer` says why. */
   open(request: OpenRequest): Promise<{ sessionId: string | null; answer: PostAnswer }>;
-  /** A body for a session. A client that goes away does not cancel it: in the legacy era a disconnect means nothing. */
-  post(sessionId: string, call: PostCall): Promise<PostAnswer>;
+  /** A body for a session; `urgent`: it asks for nothing, calls under way may wait for it. A client that goes away does not cancel it: in the legacy era a disconnect means nothing. */
+  post(sessionId: string, call: PostCall, urgent?: boolean): Promise<PostAnswer>;
   /** Events of one stream. The iterator's `return` ends it at once, also while a `next` waits. */
   events(sessionId: string, call: EventsCall): AsyncIterable<SessionEvent>;
   /** Ends a session for good. */
   terminate(sessionId: string, principal: Principal): Promise<void>;
 }
+
+/** Not held up while a session waits for its calls to end, because it is about to move. */
+const URGENT: CallOptions = { lane: Lane.Control };
 
 export class ActorSessionGateway implements SessionGateway {
   readonly #system: ActorSystem;
@@ -72,12 +76,13 @@ export class ActorSessionGateway implements SessionGateway {
     }
   }
 
-  post(sessionId: string, call: PostCall): Promise<PostAnswer> {
-    return this.#system.actor(this.#session, sessionId).post(call);
+  post(sessionId: string, call: PostCall, urgent = false): Promise<PostAnswer> {
+    const session = this.#system.actor(this.#session, sessionId);
+    return (urgent ? session.with(URGENT) : session).post(call);
   }
 
   events(sessionId: string, call: EventsCall): AsyncIterable<SessionEvent> {
-    return this.#system.actor(this.#session, sessionId).events(call);
+    return this.#system.actor(this.#session, sessionId).with(URGENT).events(call);
   }
 
   terminate(sessionId: string, principal: Principal): Promise<void> {

@@ -54,7 +54,8 @@ test("later files override only what they declare, and replace lists", async () 
   for (const config of [[`${a}:${b}`], [a, b]]) {
     const loaded = await loadConfig({ config }, {});
     assert.equal(loaded.config.workers, 3);
-    assert.deepEqual(loaded.config.node, { id: "a", labels: { zone: "two", disk: "fast" } });
+    const { id, labels } = loaded.config.node;
+    assert.deepEqual({ id, labels }, { id: "a", labels: { zone: "two", disk: "fast" } });
     assert.deepEqual(loaded.config.gateway.server.allowed_hosts, ["z"]);
     assert.deepEqual(loaded.files, [a, b]);
   }

@@ -20,7 +20,7 @@ const cases: [behaviour: string, yaml: string, ...sentences: string[]][] = [
   [
     "a key unlike any other is refused with those that are known",
     "node: { colour: red }",
-    "a.yaml: node.colour: unknown key; known here: id, labels",
+    "a.yaml: node.colour: unknown key; known here: id, labels, drain_ms",
   ],
   ["two swapped letters are one slip", "wokrers: 2", 'a.yaml: wokrers: unknown key, did you mean "workers"?'],
   [

@@ -98,7 +98,10 @@ describe("JSON-RPC text", () => {
 describe("a call in flight", () => {
   it("is settled once, and the others stay", () => {
     const answers: PostAnswer[] = [];
-    const calls = new ClientCalls(() => assert.fail("no stream is needed"));
+    const calls = new ClientCalls({
+      needStreams: () => assert.fail("no stream is needed"),
+      outlive: () => assert.fail("it is answered at once"),
+    });
     const begin = (id: number) =>
       calls.begin(
         new Exchange(false, 1, 1_000, (answer) => answers.push(answer), assert.fail),
