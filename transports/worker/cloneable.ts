@@ -24,7 +24,7 @@ let nodes = 0;
  * with the original, which is never changed. Throws what `structuredClone` throws (a `DataCloneError`) for a value
  * that cannot be cloned.
  */
-export function readyToClone<T extends object>(value: T): T {
+export function readyToClone<T>(value: T): T {
   nodes = 0;
   return ready(value, 0) as T;
 }

@@ -1,5 +1,5 @@
 /**
- * The data path between the I/O thread and one worker: messages of one tick travel as one array.
+ * The data path between the I/O thread and one worker: messages of one tick travel as one array (`batch.ts`).
  *
  * A thread hop costs a wake-up and a structured clone per *post*, so messages are collected and posted together when
  * the tick's code has run; throughput comes from that and from nothing else (SPIKES section 1). The post waits for
@@ -22,14 +22,8 @@
 
 import { MessageChannel, type MessagePort } from "node:worker_threads";
 import { encodeError, TroupeError } from "../../runtime/actor/errors.ts";
-import {
-  type CallMessage,
-  type HostMessage,
-  isHostMessage,
-  type Message,
-  MessageType,
-  type ReplyMessage,
-} from "../../runtime/actor/message.ts";
+import { type CallMessage, isHostMessage, MessageType, type ReplyMessage } from "../../runtime/actor/message.ts";
+import { BatchDecoder, BatchEncoder, type Carried } from "./batch.ts";
 import { readyToClone } from "./cloneable.ts";
 
 /** Calls waiting on one side of a port before more are refused. */
@@ -37,8 +31,7 @@ export const DEFAULT_PORT_LIMIT = 65_536;
 /** What a refused caller is told to wait, milliseconds. */
 const RETRY_AFTER_MS = 100;
 
-/** What travels on the data path. */
-export type Carried = Message | HostMessage;
+export type { Carried } from "./batch.ts";
 
 /** One end of a thread channel, as it is handed to the thread that will use it. `port` must be in its transfer list. */
 export interface ThreadPortEnd {
@@ -69,9 +62,14 @@ export class ThreadPort {
   readonly #unhandled: Int32Array<SharedArrayBuffer>;
   readonly #side: 0 | 1;
   readonly #limit: number;
+  readonly #encoder = new BatchEncoder();
+  readonly #decoder = new BatchDecoder();
   #batch: Carried[] = [];
   #handler: ((message: Carried) => void) | undefined;
   #closed = false;
+  /** Of the batch under way: whether handling a message failed, and why the first did. */
+  #failed = false;
+  #failure: unknown;
 
   constructor(end: ThreadPortEnd, options: ThreadPortOptions = {}) {
     this.#port = end.port;
@@ -95,7 +93,7 @@ export class ThreadPort {
     if (this.#closed) return;
     let ready: Carried;
     try {
-      ready = readyToClone(message);
+      ready = withReadyValues(message);
     } catch (error) {
       throw uncloneable(message, error);
     }
@@ -134,8 +132,9 @@ export class ThreadPort {
     // Counted before the post: the other side may handle the batch before this line's thread runs again.
     Atomics.add(this.#unhandled, this.#side, batch.length);
     try {
-      this.#port.postMessage(batch);
+      this.#port.postMessage(this.#encoder.encode(batch));
     } catch {
+      this.#encoder.reset();
       Atomics.sub(this.#unhandled, this.#side, batch.length);
       this.#postOneByOne(batch);
     }
@@ -145,8 +144,9 @@ export class ThreadPort {
     for (const message of batch) {
       Atomics.add(this.#unhandled, this.#side, 1);
       try {
-        this.#port.postMessage([message]);
+        this.#port.postMessage(this.#encoder.encode([message]));
       } catch (error) {
+        this.#encoder.reset();
         Atomics.sub(this.#unhandled, this.#side, 1);
         this.#refuse(message, error);
       }
@@ -174,24 +174,39 @@ export class ThreadPort {
       queueMicrotask(() => this.#handler?.(reply));
     } else {
       Atomics.add(this.#unhandled, this.#side, 1);
-      this.#port.postMessage([reply]);
+      this.#port.postMessage(this.#encoder.encode([reply]));
     }
   }
 
-  readonly #receive = (batch: readonly Carried[]): void => {
-    let failed = false;
-    let failure: unknown;
-    for (const message of batch) {
-      try {
-        this.#handler?.(message);
-      } catch (error) {
-        if (!failed) failure = error;
-        failed = true;
-      }
-    }
-    Atomics.sub(this.#unhandled, 1 - this.#side, batch.length);
-    if (failed) throw failure;
+  readonly #receive = (batch: readonly unknown[]): void => {
+    this.#failed = false;
+    const handled = this.#decoder.decode(batch, this.#handle);
+    Atomics.sub(this.#unhandled, 1 - this.#side, handled);
+    if (this.#failed) throw this.#failure;
   };
+
+  readonly #handle = (message: Carried): void => {
+    try {
+      this.#handler?.(message);
+    } catch (error) {
+      if (!this.#failed) this.#failure = error;
+      this.#failed = true;
+    }
+  };
+}
+
+/** What `readyToClone` makes of a message. Of calls and answers only the values need a look. */
+function withReadyValues(message: Carried): Carried {
+  if (message[0] === MessageType.Call) {
+    const args = readyToClone(message[7]);
+    if (args === message[7]) return message;
+    const copy: CallMessage = [...message];
+    copy[7] = args;
+    return copy;
+  }
+  if (message[0] !== MessageType.Reply || message[4] !== null) return readyToClone(message);
+  const value = readyToClone(message[5]);
+  return value === message[5] ? message : [message[0], message[1], message[2], message[3], null, value];
 }
 
 function uncloneable(message: Carried, cause: unknown): TroupeError {

@@ -3,6 +3,7 @@ import { test } from "node:test";
 import { TroupeError } from "../../../runtime/actor/errors.ts";
 import type { ActorId, Incarnation } from "../../../runtime/actor/ids.ts";
 import { type Message, MessageType } from "../../../runtime/actor/message.ts";
+import { BatchDecoder } from "../../../transports/worker/batch.ts";
 import {
   type Carried,
   createThreadChannel,
@@ -42,7 +43,12 @@ async function until(predicate: () => boolean, what: string): Promise<void> {
 test("messages of one tick travel as one array, in order", async () => {
   const { near, far, right } = pair();
   const batches: number[][] = [];
-  right.port.on("message", (batch: Message[]) => batches.push(batch.map((message) => message[1])));
+  const decoder = new BatchDecoder();
+  right.port.on("message", (batch: unknown[]) => {
+    const ids: number[] = [];
+    decoder.decode(batch, (message) => ids.push(Number(message[1])));
+    batches.push(ids);
+  });
   for (let id = 1; id <= 100; id++) near.send(call(id));
   // Sent from promise continuations, as replies are: still the same tick.
   await null;
