@@ -58,6 +58,8 @@ import { actorSettingsOf, moduleUpstreamsOf, runtimeName, scopesOf } from "./nod
 import { DiagnosticEvents } from "./observe/events.ts";
 import { createLogger, type Logger } from "./observe/log.ts";
 import { Metrics } from "./observe/metrics.ts";
+import { REFUSALS_HELP, REFUSALS_METRIC } from "./observe/refusals.ts";
+import { Admission, type ThreadReading } from "./placement/admission.ts";
 import { DirectoryClient } from "./placement/directory.ts";
 import { moveAll } from "./placement/drain.ts";
 import { LoopDelay, loadOf, PeerLoads } from "./placement/load.ts";
@@ -68,6 +70,7 @@ import { ReminderWatch } from "./placement/reminder_watch.ts";
 import { type KindInfo, Router } from "./placement/router.ts";
 import { kindsOf, loadDefinitions } from "./worker/definitions.ts";
 import type { WorkerIo, WorkerSettings, WorkerThread } from "./worker/entry.ts";
+import { defaultHeapMib, heapShare } from "./worker/heap.ts";
 import { LeaseWord } from "./worker/lease_word.ts";
 import { WorkerPool } from "./worker/pool.ts";
 import { sibling } from "./worker/spawn.ts";
@@ -163,6 +166,7 @@ class Node implements RunningNode {
   #host: Host | undefined;
   #pool: WorkerPool<WorkerSettings, WorkerThread> | undefined;
   #reminders: ReminderWatch | undefined;
+  #admission: Admission | undefined;
   #http: HttpServer | undefined;
   #jobs: Promise<JobQueue> | undefined;
   #stopping: Promise<void> | undefined;
@@ -430,7 +434,14 @@ class Node implements RunningNode {
     const membership = this.#running(this.#membership);
     const { workers } = this.#config;
     this.#kinds.set(this.#nodeActor.kind, { placement: "node", requireState: false, io: true });
-    const directory = new DirectoryClient(coordinator.directory, membership, this.#clock, this.#incarnation);
+    const { activations } = this.#config.overload;
+    const directory = new DirectoryClient(
+      coordinator.directory,
+      membership,
+      this.#clock,
+      this.#incarnation,
+      activations,
+    );
     this.#directory = directory;
     const router = new Router({
       nodeId: this.nodeId,
@@ -464,10 +475,33 @@ class Node implements RunningNode {
       io: this.#hostIo(),
       send: (message) => router.fromThread(IO_THREAD, message),
       leaseDeadline: () => this.#lease.read(),
+      maxStarts: this.#config.overload.activations,
     });
     this.#host = host;
+    this.#admit(router);
     router.addThread(IO_THREAD, { send: (message) => host.deliver(message) });
     if (workers > 0) await this.#startWorkers(workers, router);
+  }
+
+  /** Refuses new work while this node or one of its workers has more than it can do. */
+  #admit(router: Router): void {
+    const { loop_delay_ms, heap_share } = this.#config.overload;
+    this.#admission = new Admission({
+      limits: { delayMs: loop_delay_ms, heapShare: heap_share },
+      clock: this.#clock,
+      read: () => {
+        const readings = new Map<number, ThreadReading>();
+        readings.set(IO_THREAD, { delayMs: this.#loopDelay.lastMs, heapShare: heapShare() });
+        for (let index = 0; index < (this.#pool?.size ?? 0); index++) {
+          const reading = this.#pool?.vitals(index);
+          if (reading !== undefined) readings.set(index + 1, reading);
+        }
+        return readings;
+      },
+      changed: (shut) => router.setGates(shut),
+      log: this.#log,
+      metrics: this.#metrics,
+    });
   }
 
   async #startWorkers(size: number, router: Router): Promise<void> {
@@ -481,12 +515,14 @@ class Node implements RunningNode {
         life: ++this.#lives,
         modules: this.#modules,
         preload: moduleUpstreamsOf(this.#config),
+        maxStarts: this.#config.overload.activations,
         settings: actorSettingsOf(this.#config),
       }),
       io: (index) => this.#workerIo(index),
       clock: this.#clock,
       lease: this.#lease,
       log: this.#log,
+      resourceLimits: { maxOldGenerationSizeMb: this.#config.overload.worker_heap_mb ?? defaultHeapMib(size) },
       events: {
         onReady: (index, port) => {
           router.addThread(index + 1, port);
@@ -585,7 +621,10 @@ class Node implements RunningNode {
   }
 
   #count(counts: Readonly<Record<string, number>>): void {
-    for (const [name, by] of Object.entries(counts)) this.#metrics.counter(name, COUNTED_BY_ACTORS).add(by);
+    for (const [series, by] of Object.entries(counts)) {
+      const help = series.startsWith(REFUSALS_METRIC) ? REFUSALS_HELP : COUNTED_BY_ACTORS;
+      this.#metrics.add(series, help, by);
+    }
   }
 
   #internals(): NodeInternals {
@@ -633,7 +672,8 @@ class Node implements RunningNode {
   }
 
   #load(): number {
-    return loadOf(this.#loopDelay.averageMs, this.#router?.calls ?? 0, this.#router?.residents ?? 0);
+    const { calls = 0, residents = 0, full = false } = this.#router ?? {};
+    return loadOf(this.#loopDelay.averageMs, calls, residents, full);
   }
 
   /** Tells the peers how busy this node is, once a second. */
@@ -665,6 +705,7 @@ class Node implements RunningNode {
     this.#loopDelay.stop();
     const failed = (what: string) => (error: unknown) => this.#log.warn(`${what} failed during shutdown`, { error });
     this.#reminders?.stop();
+    this.#admission?.stop();
     this.#router?.drain();
     await this.#setState("draining").catch(failed("announcing the shutdown"));
     const jobs = this.#jobs?.then((queue) => queue.close({ graceMs: budgetMs })).catch(failed("closing the job queue"));

@@ -22,6 +22,7 @@
  * checks (incarnation, epoch) and version: `fenced` or `conflict` means that somebody else owns the actor, and this
  * activation stops without touching anything outside (losing ownership is not a cancel).
  */
+import type { RefusalSeries } from "../observe/refusals.ts";
 import { decodeEnvelope, decodeHandover, encodeEnvelope, encodeHandover } from "./codec.ts";
 import type {
   ActorContext,
@@ -84,6 +85,8 @@ export class Activation implements StartContext<unknown, unknown> {
   #repeats: Repeats | undefined;
   #commit: { running: Promise<void>; next: Promise<void> | undefined } | undefined;
   #controller: AbortController | undefined;
+  /** Whether onActivate was run, so that onDeactivate has something to undo. */
+  #begun = false;
   #timers: Timers | undefined;
   #reminders: ReminderTable | undefined;
   #pumping = false;
@@ -169,6 +172,9 @@ export class Activation implements StartContext<unknown, unknown> {
 
   /** Reads what is stored, or what a former activation `handed` over, runs onActivate, then lets turns start. Never rejects. */
   async activate(version: number, bytes: Uint8Array | null, handed: boolean): Promise<void> {
+    // It was given up while it stood in line.
+    if (this.status !== "activating") return;
+    this.#begun = true;
     try {
       this.#restore(version, bytes, handed);
       this.instance = this.definition.instance?.();
@@ -226,7 +232,8 @@ export class Activation implements StartContext<unknown, unknown> {
       return;
     }
     if (!this.#enqueue(turn)) {
-      host.services.count("troupe_mailbox_overloaded_total");
+      const series: RefusalSeries = 'troupe_refusals_total{reason="mailbox"}';
+      host.services.count(series);
       host.services.events.emit({ type: "shed", actor: this.id, reason: "mailbox" });
       const overloaded = new TroupeError("overloaded", `${this.id}: its mailbox is full (${this.queued} messages)`, {
         started: "no",
@@ -503,7 +510,7 @@ export class Activation implements StartContext<unknown, unknown> {
 
   async #deactivate(reason: DeactivateReason): Promise<void> {
     const { onDeactivate } = this.definition;
-    if (onDeactivate === undefined || this.#deactivating) return;
+    if (onDeactivate === undefined || this.#deactivating || !this.#begun) return;
     this.#deactivating = true;
     try {
       await this.#within(onDeactivate.call(this.definition, this, reason), "onDeactivate");
@@ -670,6 +677,9 @@ export class Activation implements StartContext<unknown, unknown> {
   #startStream(turn: Turn, method: RunnableDefinition["methods"][string], args: readonly unknown[]): void {
     this.#streams ??= new Set();
     if (this.#streams.size >= MAX_STREAMS) {
+      const series: RefusalSeries = 'troupe_refusals_total{reason="streams"}';
+      this.host.services.count(series);
+      this.host.services.events.emit({ type: "shed", actor: this.id, reason: "streams" });
       const overloaded = new TroupeError("overloaded", `${this.id} has ${MAX_STREAMS} open streams`, {
         started: "no",
         retryAfterMs: 1_000,

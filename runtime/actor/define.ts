@@ -62,8 +62,11 @@ export interface WorkerServices {
   readonly processGuard: ProcessGuard;
   /** Where diagnostic events go. */
   readonly events: { readonly heard: boolean; emit(event: DiagnosticEvent): void };
-  /** Adds to a counter of the node's `/metrics`. Cheap; sums are handed over every second. */
-  count(name: string, by?: number): void;
+  /**
+   * Adds to a counter of the node's `/metrics`, named as there: `name` or `name{label="value"}`. Cheap; sums are handed over
+   * every second.
+   */
+  count(series: string, by?: number): void;
 }
 
 /** Ends the process groups of a node that died or froze. See `transports/upstream/guard.ts`. */

@@ -32,6 +32,7 @@ import {
   type ReplyMessage,
 } from "./message.ts";
 import { OriginTable } from "./origin_table.ts";
+import { Starts } from "./starts.ts";
 import type { Turn } from "./turn.ts";
 import { DeadlineWheel } from "./wheel.ts";
 
@@ -96,6 +97,8 @@ export interface HostOptions {
   leaseDeadline: () => number;
   /** Activations kept at once before idle ones are passivated, those used longest ago first. Default 100,000. */
   maxResidents?: number;
+  /** Activations that run `onActivate` at once; more wait in line. Default 512. */
+  maxStarts?: number;
   /** Ids of this host's calls start here: a thread that replaces another must not reuse its ids. Default 0. */
   firstCallId?: number;
   /** Runs a round of turns after the event loop had its turn. Default `setImmediate`; simulations have a loop of their own. */
@@ -134,6 +137,7 @@ export class Host implements Origin {
   readonly #earlyOrder: CancelMessage[] = [];
   readonly #line: Activation[] = [];
   readonly #maxResidents: number;
+  readonly #starts: Starts;
   readonly #nextRound: (run: () => void) => void;
   #round = false;
   #sweeping = false;
@@ -151,6 +155,7 @@ export class Host implements Origin {
     this.#definitions = options.definitions;
     this.#uplink = options.send;
     this.#maxResidents = options.maxResidents ?? MAX_RESIDENTS;
+    this.#starts = new Starts(options.clock, options.maxStarts);
     this.calls = new Calls(this, options.firstCallId ?? 0);
   }
 
@@ -283,7 +288,9 @@ export class Host implements Origin {
         }
         const activation = new Activation(this, definition, id, epoch);
         this.#activations.set(id, activation);
-        void activation.activate(version, bytes, handed === true);
+        const start = (): Promise<void> => activation.activate(version, bytes, handed === true);
+        if (definition.onActivate === undefined) void start();
+        else this.#starts.begin(start);
         this.#makeRoom();
         if ((definition.idleMs ?? 0) > 0) this.#sweepIdle();
         return;

@@ -191,6 +191,24 @@ const mcp = z.strictObject({
     .prefault({}),
 });
 
+const overload = z.strictObject({
+  loop_delay_ms: ms(0, 60_000)
+    .default(500)
+    .describe("a thread whose timers are this late for most of a second takes no new work; 0: not limited"),
+  heap_share: z
+    .number()
+    .min(0.1)
+    .max(1)
+    .default(0.9)
+    .describe("a thread that uses more than this share of its heap takes no new work; 1: not limited"),
+  worker_heap_mb: count(32, 1_048_576)
+    .optional()
+    .describe("heap of a worker, which is ended beyond it; default an equal part of three quarters of the memory"),
+  activations: count(1, 100_000)
+    .default(512)
+    .describe("actors that are placed, and on each worker started, at once; more wait in line"),
+});
+
 export const configSchema = z.strictObject({
   gateway: gateway.prefault({}),
   node: node.prefault({}),
@@ -201,6 +219,7 @@ export const configSchema = z.strictObject({
   cluster: cluster.prefault({}),
   mcpServers: z.record(serverName, upstream).default({}).describe("the MCP servers behind this node, by name"),
   mcp: mcp.prefault({}),
+  overload: overload.prefault({}),
   extensions: z.array(text).default([]).describe("modules that export actors"),
 });
 

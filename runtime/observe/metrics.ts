@@ -31,6 +31,18 @@ export class Metrics {
     return counter;
   }
 
+  /** Adds to a counter that is named with its labels, as they stand in the text: `name` or `name{reason="full"}`. */
+  add(series: string, help: string, by: number): void {
+    const brace = series.indexOf("{");
+    const family = this.#family(brace < 0 ? series : series.slice(0, brace), help, "counter");
+    const labels = brace < 0 ? "" : series.slice(brace);
+    const found = family.series.get(labels);
+    if (found instanceof Counter) return found.add(by);
+    const counter = new Counter();
+    counter.add(by);
+    family.series.set(labels, counter);
+  }
+
   /** A value read when somebody asks. */
   gauge(name: string, help: string, read: () => number, labels: Readonly<Record<string, string>> = {}): void {
     this.#family(name, help, "gauge").series.set(labelText(labels), read);

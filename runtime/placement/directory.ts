@@ -9,7 +9,7 @@
  * - *Unknown outcomes are replayed* with the same operation id, so that a claim which did succeed is answered as
  *   claimed; after `TRIES` the call fails with `unavailable`, not started. A transfer is replayed until its outcome is known.
  *
- * At most `MAX_CLAIMS` claims are on their way at once; a reconnect storm waits in line, up to `MAX_WAITING`.
+ * At most `maxClaims` claims are on their way at once; a reconnect storm waits in line, up to `MAX_WAITING`.
  */
 import type { Clock } from "../actor/clock.ts";
 import { TroupeError } from "../actor/errors.ts";
@@ -26,6 +26,7 @@ import type {
 
 const TRIES = 4;
 const RETRY_MS = 100;
+/** Default for `maxClaims`. */
 const MAX_CLAIMS = 512;
 const MAX_WAITING = 20_000;
 /** How long an ended actor's id is remembered: a day, milliseconds. */
@@ -46,11 +47,19 @@ export class DirectoryClient {
   readonly #deaths: Deaths;
   readonly #clock: Clock;
   #incarnation: Incarnation;
+  readonly #maxClaims: number;
   #operations = 0;
   #running = 0;
   readonly #waiting: (() => void)[] = [];
 
-  constructor(directory: Directory, deaths: Deaths, clock: Clock, incarnation: Incarnation) {
+  constructor(
+    directory: Directory,
+    deaths: Deaths,
+    clock: Clock,
+    incarnation: Incarnation,
+    maxClaims: number = MAX_CLAIMS,
+  ) {
+    this.#maxClaims = maxClaims;
     this.#directory = directory;
     this.#deaths = deaths;
     this.#clock = clock;
@@ -201,11 +210,12 @@ export class DirectoryClient {
   }
 
   async #limited<T>(run: () => Promise<T>): Promise<T> {
-    if (this.#running >= MAX_CLAIMS) {
+    if (this.#running >= this.#maxClaims) {
       if (this.#waiting.length >= MAX_WAITING) {
         throw new TroupeError("overloaded", `${MAX_WAITING} actors wait for their placement`, {
           started: "no",
           retryAfterMs: 1_000,
+          data: { reason: "claims" },
         });
       }
       await new Promise<void>((resolve) => {

@@ -11,6 +11,8 @@ import type { Incarnation } from "../actor/ids.ts";
 const BUSY_DELAY_MS = 50;
 const BUSY_CALLS = 1_000;
 const BUSY_RESIDENTS = 50_000;
+/** Busier than any node that takes actors. */
+const FULL = 1_000;
 /** How often the loop is measured, milliseconds. */
 const MEASURE_MS = 100;
 /** Weight of a new measurement in the moving average. */
@@ -22,6 +24,7 @@ const FRESH_MS = 5_000;
 export class LoopDelay {
   readonly #clock: Clock;
   #averageMs = 0;
+  #lastMs = 0;
   #stopped = false;
 
   constructor(clock: Clock) {
@@ -34,6 +37,11 @@ export class LoopDelay {
     return this.#averageMs;
   }
 
+  /** How late the last one fired. */
+  get lastMs(): number {
+    return this.#lastMs;
+  }
+
   stop(): void {
     this.#stopped = true;
   }
@@ -43,15 +51,16 @@ export class LoopDelay {
     this.#clock.after(MEASURE_MS, () => {
       if (this.#stopped) return;
       const late = Math.max(0, this.#clock.now() - due);
+      this.#lastMs = late;
       this.#averageMs += WEIGHT * (late - this.#averageMs);
       this.#measure();
     });
   }
 }
 
-/** One node's load from its parts. */
-export function loadOf(delayMs: number, calls: number, residents: number): number {
-  return delayMs / BUSY_DELAY_MS + calls / BUSY_CALLS + residents / BUSY_RESIDENTS;
+/** One node's load from its parts; `full`: it takes no new actors (`admission.ts`). */
+export function loadOf(delayMs: number, calls: number, residents: number, full = false): number {
+  return delayMs / BUSY_DELAY_MS + calls / BUSY_CALLS + residents / BUSY_RESIDENTS + (full ? FULL : 0);
 }
 
 /** What the peers said last. */

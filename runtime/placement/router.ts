@@ -46,6 +46,7 @@ import {
   IO_THREAD,
   type ItemMessage,
   isHostMessage,
+  Lane,
   type LeftMessage,
   type Message,
   MessageType,
@@ -58,6 +59,8 @@ import type { HeldRecord, Owner, StoredState } from "../coordinator/contract.ts"
 import type { DiagnosticEvents } from "../observe/events.ts";
 import type { Logger } from "../observe/log.ts";
 import type { Counter, Metrics } from "../observe/metrics.ts";
+import { REFUSALS_HELP, REFUSALS_METRIC, type RefusalReason } from "../observe/refusals.ts";
+import type { ShutGates, ShutReason } from "./admission.ts";
 import type { DirectoryClient, Resolution } from "./directory.ts";
 import { Migration, type MoveOptions, type MoveOutcome } from "./migration.ts";
 import type { Peers } from "./peers.ts";
@@ -106,6 +109,8 @@ const LIMITS = { calls: 200_000, waitingPerActor: 1_024, waitingPerPeer: 4_096, 
 
 /** How long calls wait for a worker to run again before they are refused, milliseconds: longer than a restart takes. */
 const THREAD_BACK_MS = 5_000;
+/** When a caller that a shut gate refused should come back, milliseconds: memory is given back more slowly. */
+const SHUT_RETRY_MS: Readonly<Record<ShutReason, number>> = { loop_delay: 1_000, heap: 2_000 };
 /** How long an actor that could not be activated is not tried again, milliseconds. */
 const FAILED_MS = 100;
 /** Beyond this many, a failed actor is simply tried again. */
@@ -195,10 +200,17 @@ export class Router {
   readonly #migration: Migration;
   #draining = false;
   #stopped = false;
+  /** Threads that take no new work. */
+  #gates: ShutGates = new Map();
+  /** Why no actor can start here now. */
+  #full: ShutReason | undefined;
+  /** Calls on record beyond which a new one is looked at more closely: below 0 while a gate is shut. */
+  #callLimit: number;
 
   constructor(options: RouterOptions) {
     this.#options = options;
     this.#limits = { ...LIMITS, ...options.limits };
+    this.#callLimit = this.#limits.calls;
     this.#incarnation = options.incarnation;
     const { metrics } = options;
     this.#forwarded = metrics.counter("troupe_calls_forwarded_total", "Calls sent to the node that owns the actor");
@@ -241,6 +253,20 @@ export class Router {
     this.#threads.set(index, thread);
     this.#residents.set(index, 0);
     if (this.#runsActors) for (const goOn of [...this.#threadless]) goOn();
+  }
+
+  /** Whether no actor can start here now. */
+  get full(): boolean {
+    return this.#full !== undefined;
+  }
+
+  /** From now on these threads take no new work (`admission.ts`). */
+  setGates(gates: ShutGates): void {
+    this.#gates = gates;
+    this.#callLimit = gates.size === 0 ? this.#limits.calls : -1;
+    const ordinary = [...this.#residents.keys()].filter((index) => this.#runsOrdinary(index));
+    const reasons = ordinary.flatMap((index) => gates.get(index) ?? []);
+    this.#full = gates.get(IO_THREAD) ?? (reasons.length === ordinary.length ? reasons[0] : undefined);
   }
 
   /** Nothing is placed here from now on. Those that are here stay reachable, and what is made here may be moved. */
@@ -339,6 +365,7 @@ export class Router {
   /** Makes an actor here, with its first state. */
   async create(actor: ActorId, bytes: Uint8Array): Promise<void> {
     if (this.#stopped) throw new TroupeError("draining", "this node is shutting down", { started: "no" });
+    if (this.#full !== undefined) throw this.#shedNew(actor, this.#full);
     if (this.#local.has(actor)) throw new TroupeError("already_exists", `${actor} exists already`, { started: "no" });
     if (this.#queues.has(actor)) {
       // Whether it exists is what the look-up will show.
@@ -493,19 +520,47 @@ export class Router {
   }
 
   #accept(message: CallMessage): void {
-    if (this.#calls.size >= this.#limits.calls) {
-      return this.#refuse(
-        message,
-        new TroupeError("overloaded", `${this.#limits.calls} calls are in flight on this node`, {
-          started: "no",
-          retryAfterMs: 500,
-        }),
-      );
-    }
+    if (this.#calls.size >= this.#callLimit && this.#turnedAway(message)) return;
     const since = this.#options.clock.now();
     const call: Inflight = { message, place: undefined, sent: 0, attempts: 0, settled: false, since };
     this.#calls.set(message, call);
     this.#dispatch(call);
+  }
+
+  /** Refuses a new call at a bound; false: it is let in. */
+  #turnedAway(message: CallMessage): boolean {
+    const actor = message[4];
+    if (this.#calls.size >= this.#limits.calls) {
+      const why = `${this.#limits.calls} calls are in flight on this node`;
+      this.#refuse(message, this.#shed(actor, "calls", why, 500));
+      return true;
+    }
+    // What an accepted call waits for, and what ends or looks after work, passes.
+    if (message[9] === Lane.Control || message[11].length > 0) return false;
+    if (this.#options.kinds.get(kindOf(actor))?.io === true) return false;
+    const local = this.#local.get(actor);
+    const there = local === undefined ? (this.#routes.has(actor) ? undefined : this.#full) : this.#gates.get(local.at);
+    const shut = this.#gates.get(IO_THREAD) ?? there;
+    if (shut === undefined) return false;
+    this.#refuse(message, this.#shedNew(actor, shut));
+    return true;
+  }
+
+  #shedNew(actor: ActorId, reason: ShutReason): TroupeError {
+    const what = reason === "heap" ? "heap is nearly full" : "event loop is late";
+    return this.#shed(actor, reason, `its node takes no new work now: a ${what}`, SHUT_RETRY_MS[reason]);
+  }
+
+  /** Counts and tells a refusal; the answer is its error. */
+  #shed(actor: ActorId, reason: RefusalReason, why: string, retryAfterMs: number): TroupeError {
+    this.#options.metrics.counter(REFUSALS_METRIC, REFUSALS_HELP, { reason }).add();
+    this.#options.events.emit({ type: "shed", actor, reason });
+    return new TroupeError("overloaded", `${actor}: ${why}`, { started: "no", retryAfterMs });
+  }
+
+  #failShed(call: Inflight, reason: RefusalReason, why: string, retryAfterMs: number): void {
+    const { code, message } = this.#shed(call.message[4], reason, why, retryAfterMs);
+    this.#fail(call, code, message, "no", retryAfterMs);
   }
 
   /** Sends a call on, or fails it. Never throws. */
@@ -592,7 +647,7 @@ export class Router {
         this.#forwarded.add();
         return;
       case "overloaded":
-        return this.#fail(call, "overloaded", `the link to the node of ${call.message[4]} is full`, "no", 200);
+        return this.#failShed(call, "link", "the link to its node is full", 200);
       case "no-link": {
         let waiting = this.#waitingForPeer.get(peer);
         if (waiting === undefined) {
@@ -600,7 +655,7 @@ export class Router {
           this.#waitingForPeer.set(peer, waiting);
         }
         if (waiting.length >= this.#limits.waitingPerPeer) {
-          return this.#fail(call, "overloaded", `the node of ${call.message[4]} cannot be reached now`, "no", 1_000);
+          return this.#failShed(call, "peer", "its node cannot be reached now", 1_000);
         }
         call.sent = 0;
         waiting.push(call);
@@ -610,8 +665,7 @@ export class Router {
 
   #wait(call: Inflight, { calls }: Queue): void {
     if (calls.length < this.#limits.waitingPerActor) return void calls.push(call);
-    const why = `${this.#limits.waitingPerActor} calls wait for the placement of ${call.message[4]}`;
-    this.#fail(call, "overloaded", why, "no", 200);
+    this.#failShed(call, "placement", `${this.#limits.waitingPerActor} calls wait for its placement`, 200);
   }
 
   /** Looks up for a call, and for those that wait meanwhile. */
@@ -678,7 +732,8 @@ export class Router {
     if (this.#queues.get(actor) === queue) this.#queues.delete(actor);
     const running = this.#local.get(actor)?.owner.epoch;
     for (const call of this.#unordered ? queue.calls : inOrderOfOrigin(queue.calls)) {
-      if (failure !== undefined) this.#fail(call, failure.code, failure.message, "no", failure.retryAfterMs);
+      if (failure !== undefined && isClaims(failure)) this.#failShed(call, "claims", failure.message, 1_000);
+      else if (failure !== undefined) this.#fail(call, failure.code, failure.message, "no", failure.retryAfterMs);
       else if (this.#isFor(call, running, queue.leaving)) this.#dispatch(call);
       else this.#sendBack(call);
     }
@@ -769,16 +824,24 @@ export class Router {
     });
   }
 
+  #runsOrdinary(thread: number): boolean {
+    return thread !== IO_THREAD || this.#options.actorsOnIoThread;
+  }
+
   #leastBusyThread(actor: ActorId): number {
     let best: number | undefined;
     let least = Number.POSITIVE_INFINITY;
+    let shut: ShutReason | undefined;
     for (const [index, residents] of this.#residents) {
-      if (index === IO_THREAD && !this.#options.actorsOnIoThread) continue;
-      if (residents < least) {
+      if (!this.#runsOrdinary(index)) continue;
+      const gate = this.#gates.get(index);
+      shut ??= gate;
+      if (gate === undefined && residents < least) {
         best = index;
         least = residents;
       }
     }
+    if (best === undefined && shut !== undefined) throw this.#shedNew(actor, shut);
     if (best === undefined) {
       throw new TroupeError("unavailable", `${actor}: no worker of this node runs now`, {
         started: "no",
@@ -1096,6 +1159,11 @@ export class Router {
 }
 
 const NO_STATE = { version: 0, bytes: null };
+
+/** Whether a look-up was refused because too many wait for theirs (`directory.ts`). */
+function isClaims({ data }: TroupeError): boolean {
+  return typeof data === "object" && data !== null && "reason" in data && data.reason === "claims";
+}
 
 /** Keys for the lanes of answers. */
 const ANSWER_LANES = ["r0", "r1", "r2", "r3", "r4", "r5", "r6", "r7"];

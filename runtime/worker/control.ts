@@ -14,6 +14,7 @@ import { type Clock, systemClock } from "../actor/clock.ts";
 import type { AbortReason } from "../actor/errors.ts";
 import { clockOffset } from "./clock_offset.ts";
 import { converse, type Remote } from "./conversation.ts";
+import { heapShare } from "./heap.ts";
 import { LeaseWord } from "./lease_word.ts";
 
 /** Time an answer gets to leave before the thread ends, milliseconds. */
@@ -58,13 +59,17 @@ export interface WorkerEnvironment<Io extends object> {
   readonly lease: LeaseWord;
 }
 
+/** What each cell says: beats so far, how late the last beat was (milliseconds), used heap (thousandths of its limit). */
+export const Vital = { Beats: 0, LateMs: 1, HeapPermille: 2 } as const;
+export const VITAL_CELLS = 3;
+
 /** How the pool hands its things over, inside `workerData`. */
 export interface WorkerBoot {
   index: number;
   data: ThreadPortEnd;
   control: MessagePort;
   lease: SharedArrayBuffer;
-  /** One 32-bit cell that the worker's loop bumps. */
+  /** 32-bit cells that the worker's loop writes: see `Vital`. */
   heartbeat: SharedArrayBuffer;
   heartbeatMs: number;
 }
@@ -121,12 +126,19 @@ function endThread(code: number): void {
   setTimeout(() => process.exit(code), ANSWER_MS);
 }
 
-/** Bumps the watchdog's cell from this thread's loop; never keeps the thread alive by itself. */
+/** Writes the watchdog's cells from this thread's loop; never keeps the thread alive by itself. */
 function startHeartbeat({ heartbeat, heartbeatMs }: WorkerBoot): void {
-  const cell = new Int32Array(heartbeat);
-  const beat = (): void => void Atomics.add(cell, 0, 1);
+  const cells = new Int32Array(heartbeat);
+  let due = performance.now();
+  const beat = (): void => {
+    const now = performance.now();
+    Atomics.store(cells, Vital.LateMs, Math.max(0, Math.round(now - due)));
+    Atomics.store(cells, Vital.HeapPermille, Math.round(1_000 * heapShare()));
+    Atomics.add(cells, Vital.Beats, 1);
+    due = now + heartbeatMs;
+    setTimeout(beat, heartbeatMs).unref();
+  };
   beat();
-  setInterval(beat, heartbeatMs).unref();
 }
 
 function bootOf(given: { troupe?: WorkerBoot } | null): WorkerBoot {

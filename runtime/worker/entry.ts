@@ -20,6 +20,8 @@ export interface WorkerSettings {
   modules: readonly string[];
   /** Modules that actors will import, as file URLs: imported in the background, so that the first use need not wait. */
   preload: readonly string[];
+  /** Activations that run `onActivate` at once. */
+  maxStarts: number;
   /** What actors find in `ctx.worker.settings`. */
   settings: Readonly<Record<string, unknown>>;
 }
@@ -95,7 +97,7 @@ await runWorker<WorkerIo>(({ thread, clock, data, io, lease }): WorkerThread => 
     release: (pid) => void io.unprotect(pid).catch(() => {}),
   };
   return {
-    async init({ nodeId, incarnation, life, modules, preload, settings }) {
+    async init({ nodeId, incarnation, life, modules, preload, maxStarts, settings }) {
       const definitions = await loadDefinitions(modules);
       await io.kinds(kindsOf(definitions));
       const services: WorkerServices = {
@@ -119,6 +121,7 @@ await runWorker<WorkerIo>(({ thread, clock, data, io, lease }): WorkerThread => 
         io,
         send: (message) => data.send(message),
         leaseDeadline: () => lease.read(),
+        maxStarts,
         firstCallId: life * CALL_IDS_PER_LIFE,
       });
       host = started;

@@ -22,7 +22,7 @@ import { createThreadChannel, ThreadPort } from "../../transports/worker/port.ts
 import type { Clock } from "../actor/clock.ts";
 import { TroupeError } from "../actor/errors.ts";
 import type { Logger } from "../observe/log.ts";
-import type { PoolIo, StopReason, WorkerBoot, WorkerControl } from "./control.ts";
+import { type PoolIo, type StopReason, VITAL_CELLS, Vital, type WorkerBoot, type WorkerControl } from "./control.ts";
 import { type Conversation, converse, type Remote } from "./conversation.ts";
 import type { LeaseWord } from "./lease_word.ts";
 import { DEFAULT_RESTART, type RestartLimits, RestartPolicy } from "./restart.ts";
@@ -157,6 +157,21 @@ export class WorkerPool<Settings, Control extends WorkerControl<Settings> = Work
     for (const slot of this.#slots) this.#tell(slot, "park");
   }
 
+  /**
+   * How worker `index` is doing; undefined while it does not run. Its lateness is its own last word, or its silence where
+   * that is longer.
+   */
+  vitals(index: number): { delayMs: number; heapShare: number } | undefined {
+    const { life } = this.#slot(index);
+    if (!life?.running) return undefined;
+    const silentMs = life.watchdog.silentMs - this.#watchdogLimits.intervalMs;
+    const lateMs = Atomics.load(life.heartbeat, Vital.LateMs);
+    return {
+      delayMs: Math.max(lateMs, silentMs, 0),
+      heapShare: Atomics.load(life.heartbeat, Vital.HeapPermille) / 1_000,
+    };
+  }
+
   /** Tells every running worker that the lease holds again. */
   resume(): void {
     for (const slot of this.#slots) this.#tell(slot, "resume");
@@ -208,7 +223,7 @@ export class WorkerPool<Settings, Control extends WorkerControl<Settings> = Work
     const { entry, resourceLimits, lease, log } = this.#options;
     const [near, far] = createThreadChannel();
     const control = new MessageChannel();
-    const heartbeat = new SharedArrayBuffer(4);
+    const heartbeat = new SharedArrayBuffer(4 * VITAL_CELLS);
     const boot: WorkerBoot = {
       index,
       data: far,
@@ -302,7 +317,7 @@ export class WorkerPool<Settings, Control extends WorkerControl<Settings> = Work
     this.#slots.forEach((slot, index) => {
       const { life } = slot;
       if (life === undefined || life.ending !== undefined) return;
-      const verdict = life.watchdog.look(Atomics.load(life.heartbeat, 0), now, life.running);
+      const verdict = life.watchdog.look(Atomics.load(life.heartbeat, Vital.Beats), now, life.running);
       const silentMs = Math.round(life.watchdog.silentMs);
       if (verdict === "warn") {
         this.#options.log.warn("a worker's loop does not turn", { worker: index, silentMs });

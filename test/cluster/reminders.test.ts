@@ -66,7 +66,7 @@ describe("reminders", { skip: redisAvailable() ? false : REDIS_MISSING }, () => 
     rmSync(folder, { recursive: true, force: true });
   });
 
-  it("cost an idle cluster at most one reading of each shard a minute", async () => {
+  it("cost an idle cluster next to nothing", async () => {
     const readings = async (): Promise<number> => {
       const stats = (await cluster.redis?.info("commandstats")) ?? "";
       return Number(/^cmdstat_zrangebyscore:calls=(\d+)/m.exec(stats)?.[1] ?? 0);
@@ -82,7 +82,7 @@ describe("reminders", { skip: redisAvailable() ? false : REDIS_MISSING }, () => 
     const from = performance.now();
     await waitUntil(() => performance.now() - from > 5_000, 10_000, "five seconds to pass");
     const added = (await readings()) - last;
-    assert.ok(added <= 64, `${added} readings in 5 s`);
+    assert.ok(added <= 8, `${added} readings in 5 s`);
   });
 
   it("of 30 actors on three nodes fire once for each time, resident or not", async () => {

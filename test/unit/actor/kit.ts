@@ -163,6 +163,8 @@ export class TestNode {
   lease = Number.POSITIVE_INFINITY;
   commits = 0;
   maxResidents: number | undefined;
+  maxStarts: number | undefined;
+  readonly metrics = new Metrics();
   /** When set, commits fail with an unknown outcome. */
   storeDown = false;
   readonly #makeHost: () => Host;
@@ -232,7 +234,7 @@ export class TestNode {
       onLoad: (peer, load) => cluster.loads.set(peer, load),
       actorsOnIoThread: true,
       log: silentLogger,
-      metrics: new Metrics(),
+      metrics: this.metrics,
     });
     this.#makeHost = () =>
       new Host({
@@ -269,6 +271,7 @@ export class TestNode {
         send: (message) => this.router.fromThread(0, message),
         leaseDeadline: () => this.lease,
         maxResidents: this.maxResidents,
+        maxStarts: this.maxStarts,
       });
     this.host = this.#makeHost();
     this.router.addThread(0, { send: (message) => this.host.deliver(message) });

@@ -107,6 +107,7 @@ test("schema prints a JSON Schema that knows every block", async () => {
     "mcpServers",
     "mesh",
     "node",
+    "overload",
     "workers",
   ]);
   assert.equal(schema.properties.cluster.properties.key_prefix.default, "troupe:");

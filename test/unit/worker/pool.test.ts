@@ -230,7 +230,7 @@ test("a worker that keeps ending opens the circuit, with the reason, and is trie
         .control(0)
         ?.crash()
         .catch(() => {}),
-    restart: { firstMs: 1, longestMs: 5, exits: 3, windowMs: 3_000 },
+    restart: { firstMs: 1, longestMs: 5, exits: 3, windowMs: 600_000, openMs: 500 },
   });
   await pool.start();
   await until(() => circuit.length === 1, "the circuit to open");

@@ -1,0 +1,25 @@
+/**
+ * Why work was refused at a bound, as one family of counters: `troupe_refusals_total{reason="…"}`. Every place that
+ * refuses with `overloaded` names its reason here, so that an operator sees in one place what the node is short of.
+ */
+
+export const REFUSALS_METRIC = "troupe_refusals_total";
+export const REFUSALS_HELP = "Calls, activations and sessions refused at a bound, by reason";
+
+/** Reasons, each with what is full. */
+export const REFUSAL_REASONS = {
+  mailbox: "an actor's mailbox",
+  streams: "an actor's open streams",
+  calls: "calls on record in the node's router",
+  placement: "calls that wait for one actor's placement",
+  claims: "actors that wait for their placement",
+  peer: "calls that wait for the link to a node",
+  link: "what is queued on the link to a node",
+  loop_delay: "the event loop of the node or of one of its workers",
+  heap: "the heap of the node or of one of its workers",
+} as const;
+
+export type RefusalReason = keyof typeof REFUSAL_REASONS;
+
+/** The counter of one reason, as `Metrics.add` and `WorkerServices.count` take it. */
+export type RefusalSeries = `${typeof REFUSALS_METRIC}{reason="${RefusalReason}"}`;
