@@ -162,11 +162,11 @@ describe("a lease", () => {
   it(
     "lapses, and knows its holder no more",
     withNodes(async ({ a, b }) => {
-      const { fence } = await acquire(a, "x", { holder: "p", ttlMs: 50 });
       const started = performance.now();
+      const { fence } = await acquire(a, "x", { holder: "p", ttlMs: 300 });
       const next = await acquire(b, "x", { holder: "q", ttlMs: LONG });
-      assert.ok(performance.now() - started >= 40);
-      assert.ok(next.waitedMs >= 40 && next.fence > fence);
+      assert.ok(performance.now() - started >= 299);
+      assert.ok(next.waitedMs > 0 && next.fence > fence);
       assert.equal(await a.actor(Lease, "x").renew({ holder: "p", fence, ttlMs: LONG }), false);
       assert.equal(await a.actor(Lease, "x").release({ holder: "p", fence }), false);
       assert.deepEqual(await a.actor(Lease, "x").holder(), { holder: "q", fence: next.fence });
