@@ -87,7 +87,7 @@ export class StoreClient implements Pick<Coordinator, "membership" | "directory"
         over = true;
         reject(new TroupeError("store_unavailable", "the store did not answer", { started: "unknown" }));
       };
-      process.after(this.#options.timeoutMs, fail);
+      const cancel = process.after(this.#options.timeoutMs, fail);
       if (this.#time.chance(this.#options.loss)) return;
       this.#time.after(this.#delay(), () => {
         if (this.#store.down || this.unreachable) return void process.after(this.#delay(), fail);
@@ -96,6 +96,7 @@ export class StoreClient implements Pick<Coordinator, "membership" | "directory"
         process.after(this.#delay(), () => {
           if (over) return;
           over = true;
+          cancel();
           resolve(answer);
         });
       });

@@ -20,6 +20,9 @@ export function seeded(seed: number): Random {
   };
 }
 
+/** Events for each turn of the real event loop. */
+const EVENTS_PER_TURN = 64;
+
 interface Entry {
   at: number;
   order: number;
@@ -67,19 +70,55 @@ export class VirtualTime {
 
   /** Runs the next event and what follows from it. False: there is none before or at `until`. */
   async step(until: number): Promise<boolean> {
-    const { next } = this;
-    if (next === undefined || next > until) {
-      this.now = Math.max(this.now, Math.min(until, next ?? until));
-      return false;
+    const ran = this.#runNext(until);
+    if (ran) await settled();
+    return ran;
+  }
+
+  /**
+   * Runs events until `at`, or until `goOn` answers false, or one throws. As `step` does, but the real event loop turns
+   * once for many events, with every promise followed to its end between two of them.
+   */
+  run(until: number, goOn: () => boolean): Promise<void> {
+    return new Promise((resolve, reject) => {
+      let over = false;
+      let turns = 0;
+      const turn = (): void => {
+        turns--;
+        if (over) return;
+        try {
+          over = !goOn() || !this.#runNext(until);
+        } catch (error) {
+          over = true;
+          return reject(error);
+        }
+        if (over) return resolve();
+        if (turns === 0) plan();
+      };
+      const plan = (): void => {
+        turns = EVENTS_PER_TURN;
+        for (let count = 0; count < EVENTS_PER_TURN; count++) setImmediate(turn);
+      };
+      plan();
+    });
+  }
+
+  /** Runs events up to one from which something may follow. False: there is none before or at `until`. */
+  #runNext(until: number): boolean {
+    for (;;) {
+      const { next } = this;
+      if (next === undefined || next > until) {
+        this.now = Math.max(this.now, Math.min(until, next ?? until));
+        return false;
+      }
+      const entry = this.#pop() as Entry;
+      this.now = Math.max(this.now, entry.at);
+      this.events++;
+      const before = this.#order;
+      entry.run?.();
+      // A timer that did nothing but set itself again has settled no promise; most events are of this sort.
+      if (this.#order - before !== 1) return true;
     }
-    const entry = this.#pop() as Entry;
-    this.now = Math.max(this.now, entry.at);
-    this.events++;
-    const before = this.#order;
-    entry.run?.();
-    // A timer that did nothing but set itself again has settled no promise; most events are of this sort.
-    if (this.#order - before !== 1) await settled();
-    return true;
   }
 
   /** Puts a line into the trace's hash. */

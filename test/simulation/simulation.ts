@@ -140,10 +140,8 @@ class Simulation {
   /** Runs events until `at`, or until a promise is broken. */
   async #until(at: number): Promise<void> {
     try {
-      while (this.#history.violations.length === 0 && (await this.#time.step(at))) {
-        if (this.#time.events > MAX_EVENTS)
-          return this.#violation(`${MAX_EVENTS} events: the cluster is busy with itself`);
-      }
+      await this.#time.run(at, () => this.#history.violations.length === 0 && this.#time.events <= MAX_EVENTS);
+      if (this.#time.events > MAX_EVENTS) this.#violation(`${MAX_EVENTS} events: the cluster is busy with itself`);
     } catch (error) {
       this.#history.violation(`the runtime threw: ${error instanceof Error ? error.stack : String(error)}`);
     }
