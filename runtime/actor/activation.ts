@@ -71,8 +71,8 @@ export class Activation implements StartContext<unknown, unknown> {
   migrated: unknown;
   /** On the host's clock. */
   lastUsed: number;
-  /** How calls from its own thread come: through the router, until that says that they may come straight. */
-  path: "router" | "asked" | "straight" = "router";
+  /** Whether calls from its own thread may come straight, because all that came through the router before is here. */
+  straight = false;
   /** `lastUsed` as the host saw it when it last looked for room. */
   seenByClock = 0;
   /** Only while something waits. */

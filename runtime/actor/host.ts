@@ -110,6 +110,8 @@ export interface HostOptions {
 export type HostGuard = "lease" | "dedup-ring";
 
 const MAX_EARLY_CANCELS = 1_024;
+/** Calls of this thread that may wait to go straight to one actor. */
+const MAX_HELD = 1_024;
 
 const IDLE_SWEEP_MS = 1_000;
 /** Activations looked at to make room for one; bounds the work of an activation. */
@@ -136,6 +138,8 @@ export class Host implements Origin {
   readonly #earlyCancels = new OriginTable<CancelMessage>();
   readonly #earlyOrder: CancelMessage[] = [];
   readonly #line: Activation[] = [];
+  /** Calls of this thread that wait to go straight, by actor. */
+  readonly #held = new Map<ActorId, CallMessage[]>();
   readonly #maxResidents: number;
   readonly #starts: Starts;
   readonly #nextRound: (run: () => void) => void;
@@ -195,20 +199,18 @@ export class Host implements Origin {
   }
 
   /**
-   * From an actor or a caller on this thread. A call goes straight to an activation on the same thread once all that went
-   * to it through the router is known to have come: it would overtake them.
+   * From an actor or a caller on this thread. A call goes straight to an activation on the same thread, but not before all
+   * that was sent to its actor through the router is known to have come, which it would overtake: until then it waits.
    */
   send(message: Message): void {
     if (isTowardsActor(message)) {
       const activation = this.#activations.get(message[4]);
       if (activation !== undefined) {
-        if (message[0] !== MessageType.Call) {
-          if (this.turns.get(message) !== undefined) return this.deliver(message);
-        } else if (activation.path === "straight") {
-          return this.#deliverCall(message, false);
-        } else {
-          this.#askStraight(activation);
+        if (message[0] === MessageType.Call) {
+          return activation.straight ? this.#deliverCall(message, false) : this.#hold(activation, message);
         }
+        const held = this.#held.get(activation.id)?.some((call) => call[1] === message[1]) ?? false;
+        if (held || this.turns.get(message) !== undefined) return this.deliver(message);
       }
     } else if (message[3] === this.thread && message[2] === this.incarnation) {
       return this.deliver(message);
@@ -242,13 +244,14 @@ export class Host implements Origin {
   failed(activation: Activation, error: TroupeError): void {
     this.#activations.delete(activation.id);
     this.#uplink([HostMessageType.Deactivated, activation.id, activation.epoch, "failed", encodeError(error)]);
+    this.#giveBack(activation, []);
   }
 
   /** @internal An activation has stopped; `waiting` are the calls it had not begun. */
   deactivated(activation: Activation, reason: DeactivateReason, waiting: readonly CallMessage[]): void {
     this.#activations.delete(activation.id);
     this.#uplink([HostMessageType.Deactivated, activation.id, activation.epoch, reason, null]);
-    for (const message of waiting) this.#uplink(message);
+    this.#giveBack(activation, waiting);
   }
 
   /** @internal An activation that was to leave goes on here. */
@@ -260,7 +263,7 @@ export class Host implements Origin {
   left(activation: Activation, version: number, bytes: Uint8Array, waiting: readonly CallMessage[]): void {
     this.#activations.delete(activation.id);
     this.#uplink([HostMessageType.Left, activation.id, activation.epoch, version, bytes, ""]);
-    for (const message of waiting) this.#uplink(message);
+    this.#giveBack(activation, waiting);
   }
 
   /** Stops everything; resolves when all activations are gone. */
@@ -313,7 +316,7 @@ export class Host implements Origin {
       }
       case HostMessageType.Through: {
         const activation = this.#activations.get(message[1]);
-        if (activation?.epoch === message[2]) activation.path = "straight";
+        if (activation?.epoch === message[2]) this.#goStraight(activation);
         return;
       }
       case HostMessageType.Deactivated:
@@ -322,11 +325,37 @@ export class Host implements Origin {
     }
   }
 
-  /** Asks the router, behind all that was sent so far. */
-  #askStraight(activation: Activation): void {
-    if (activation.path !== "router") return;
-    activation.path = "asked";
-    this.#uplink([HostMessageType.Through, activation.id, activation.epoch]);
+  /** The router is asked, behind all that was sent so far, and its answer comes behind all of that. */
+  #hold(activation: Activation, message: CallMessage): void {
+    const { id, epoch } = activation;
+    const held = this.#held.get(id);
+    if (held === undefined) {
+      this.#held.set(id, [message]);
+      return this.#uplink([HostMessageType.Through, id, epoch]);
+    }
+    if (held.length >= MAX_HELD) {
+      throw new TroupeError("overloaded", `${MAX_HELD} calls of this thread wait for ${id}`, {
+        started: "no",
+        retryAfterMs: 100,
+      });
+    }
+    held.push(message);
+  }
+
+  /** What waited goes first, also what the first of them sends meanwhile. */
+  #goStraight(activation: Activation): void {
+    const held = this.#held.get(activation.id) ?? [];
+    for (let message = held.shift(); message !== undefined; message = held.shift()) this.#deliverCall(message, false);
+    this.#held.delete(activation.id);
+    activation.straight = true;
+  }
+
+  /** Calls that a stopped activation had not begun, in their order. */
+  #giveBack(activation: Activation, waiting: readonly CallMessage[]): void {
+    for (const message of waiting) this.#uplink(message);
+    const held = this.#held.get(activation.id) ?? [];
+    this.#held.delete(activation.id);
+    for (const message of held) this.#uplink(message);
   }
 
   /** @internal The answer of a call. One that came through the router goes back through it, which has it on record. */

@@ -2,12 +2,14 @@
  * The network between simulated nodes: what the mesh promises, and everything it does not.
  *
  * One link per pair of incarnations that know each other as alive members. Messages with one lane key arrive in order,
- * each once, while the link is up; lanes overtake each other. When a link goes down, what was sent last may or may not
+ * each once, while the link is up; lanes overtake each other. Large ones come on a way of their own, much later than what
+ * was sent after them, and take their place in their lane by the mesh's own rules (`transports/mesh/ordering.ts`). When a link goes down, what was sent last may or may not
  * have arrived, and the two ends learn of it at different times. A killed process' peers see the link close, and later
  * that its address refuses connections; a frozen or unreachable one is only silent.
  */
+import { LaneOrder, TransferMarks } from "../../transports/mesh/ordering.ts";
 import type { Incarnation } from "../actor/ids.ts";
-import { isTowardsActor, type Message } from "../actor/message.ts";
+import { isTowardsActor, type Message, MessageType } from "../actor/message.ts";
 import type { LinkLoss, PeerEvents, Peers } from "../placement/peers.ts";
 import type { SimulatedProcess } from "./process.ts";
 import type { VirtualTime } from "./virtual_time.ts";
@@ -21,9 +23,15 @@ export interface NetworkOptions {
   silenceMs?: number;
   /** Takes away the check that a frame is for and from the incarnations of its link. Only the simulation sets it. */
   withoutIncarnationCheck?: boolean;
+  /** Messages with a `Uint8Array` of more bytes travel apart from their lane. Default 65,536, as in the mesh. */
+  bulkBytes?: number;
+  /** Takes away the place that a large message keeps in its lane. Only the simulation sets it. */
+  withoutPlaceholder?: boolean;
 }
 
 const LANES = 4;
+/** A large message takes as much longer than another one, at most. */
+const BULK_FACTOR = 30;
 const REDIAL_MS = [20, 400] as const;
 /** From the end of a process until its peers know that its address refuses connections. */
 const REFUSED_MS = [100, 400] as const;
@@ -31,9 +39,19 @@ const REFUSED_MS = [100, 400] as const;
 interface Link {
   readonly ends: readonly [Endpoint, Endpoint];
   readonly names: readonly [Incarnation, Incarnation];
-  /** When the last message of each direction and lane arrives. */
-  readonly lanes: Map<string, number>;
+  readonly lanes: Map<string, Lane>;
+  transfers: number;
   brokenAt: number;
+}
+
+/** One lane of a link, in one direction. */
+interface Lane {
+  /** When the last message arrives. */
+  last: number;
+  readonly marks: TransferMarks;
+  readonly order: LaneOrder;
+  /** Large messages that have arrived and wait for their turn. */
+  readonly arrived: Map<number, Message>;
 }
 
 export class Network {
@@ -46,7 +64,15 @@ export class Network {
 
   constructor(time: VirtualTime, options: NetworkOptions = {}) {
     this.time = time;
-    this.options = { latencyMs: [0.2, 3], slow: 0, silenceMs: 2_000, withoutIncarnationCheck: false, ...options };
+    this.options = {
+      latencyMs: [0.2, 3],
+      slow: 0,
+      silenceMs: 2_000,
+      withoutIncarnationCheck: false,
+      bulkBytes: 65_536,
+      withoutPlaceholder: false,
+      ...options,
+    };
   }
 
   attach(process: SimulatedProcess, incarnation: Incarnation, events: PeerEvents): Endpoint {
@@ -125,6 +151,7 @@ export class Network {
         ends: [dialer, other],
         names: [name, peer],
         lanes: new Map(),
+        transfers: 0,
         brokenAt: Number.POSITIVE_INFINITY,
       };
       other.accept(name, link);
@@ -135,24 +162,98 @@ export class Network {
   /** @internal */
   carry(from: Endpoint, link: Link, laneKey: string, message: Message): void {
     const side = link.ends[0] === from ? 1 : 0;
-    const to = link.ends[side] as Endpoint;
-    const [least, most] = this.options.latencyMs;
-    const slow = this.options.slow > 0 && this.time.chance(this.options.slow) ? 100 * this.time.random() : 1;
-    const lane = `${side}${hash(laneKey) % LANES}`;
-    const arrives = Math.max(link.lanes.get(lane) ?? 0, this.time.now + slow * this.time.between(least, most));
-    link.lanes.set(lane, arrives);
+    const key = hash(laneKey);
+    const lane = this.#lane(link, side, key % LANES);
     // What crosses a network is a copy. Throws where the message is no plain data.
     const copy = structuredClone(message);
-    const source = link.names[1 - side] as Incarnation;
-    this.time.after(arrives - this.time.now, () => {
-      if (arrives > link.brokenAt && !this.options.withoutIncarnationCheck) return;
-      const now = this.options.withoutIncarnationCheck ? this.#heirOf(to) : to;
-      now?.process.after(0, () => {
-        if (!this.options.withoutIncarnationCheck && to.link(source) !== link) return;
-        if (this.options.withoutIncarnationCheck && !isTowardsActor(copy)) copy[2] = now.incarnation;
-        now.events.message(source, copy);
+    const large = this.#isLarge(copy);
+    if (large && this.options.withoutPlaceholder) {
+      return this.#arrive(link, this.#delay(BULK_FACTOR), () => this.#hand(link, side, copy));
+    }
+    const behind = lane.marks.behind(key);
+    const items: (Message | number)[] = behind === null ? [] : [-behind];
+    if (large) {
+      const transfer = ++link.transfers;
+      lane.marks.began(key, transfer);
+      items.push(transfer);
+      this.#arrive(link, this.#delay(BULK_FACTOR), () => {
+        lane.arrived.set(transfer, copy);
+        lane.order.complete(transfer);
       });
+    } else {
+      items.push(copy);
+    }
+    lane.last = Math.max(lane.last, this.time.now + this.#delay(1));
+    this.#arrive(link, lane.last - this.time.now, () => lane.order.receive(items, [], 0));
+  }
+
+  #lane(link: Link, side: 0 | 1, index: number): Lane {
+    const name = `${side}${index}`;
+    let lane = link.lanes.get(name);
+    if (lane === undefined) {
+      const marks = new TransferMarks();
+      const arrived = new Map<number, Message>();
+      const order = new LaneOrder({
+        deliver: (message) => this.#hand(link, side, message),
+        take: (transfer) => {
+          const message = arrived.get(transfer) ?? null;
+          if (!arrived.delete(transfer)) return null;
+          this.#arrive(link, this.#delay(1), () => marks.delivered(transfer));
+          return message;
+        },
+        acknowledge: () => {},
+      });
+      lane = { last: 0, marks, order, arrived };
+      link.lanes.set(name, lane);
+    }
+    return lane;
+  }
+
+  #delay(factor: number): number {
+    const [least, most] = this.options.latencyMs;
+    const slow = this.options.slow > 0 && this.time.chance(this.options.slow) ? 100 * this.time.random() : 1;
+    const bulk = factor === 1 ? 1 : 1 + factor * this.time.random();
+    return slow * bulk * this.time.between(least, most);
+  }
+
+  /** Runs `come` after `ms`, unless the link broke before. */
+  #arrive(link: Link, ms: number, come: () => void): void {
+    const arrives = this.time.now + ms;
+    this.time.after(ms, () => {
+      if (arrives <= link.brokenAt || this.options.withoutIncarnationCheck) come();
     });
+  }
+
+  /** A message is at the other end, in its order. */
+  #hand(link: Link, side: 0 | 1, message: Message): void {
+    const to = link.ends[side];
+    const source = link.names[1 - side] as Incarnation;
+    const unchecked = this.options.withoutIncarnationCheck;
+    const now = unchecked ? this.#heirOf(to) : to;
+    now?.process.after(0, () => {
+      if (!unchecked && to.link(source) !== link) return;
+      if (unchecked && !isTowardsActor(message)) message[2] = now.incarnation;
+      now.events.message(source, message);
+    });
+  }
+
+  #isLarge(message: Message): boolean {
+    const large = (value: unknown): boolean =>
+      value instanceof Uint8Array
+        ? value.byteLength > this.options.bulkBytes
+        : Array.isArray(value) && value.some(large);
+    switch (message[0]) {
+      case MessageType.Call:
+        return large(message[7]);
+      case MessageType.Reply:
+        return large(message[5]);
+      case MessageType.Item:
+        return large(message[4]);
+      case MessageType.Offer:
+        return large(message[7]);
+      default:
+        return false;
+    }
   }
 
   /** @internal Without the check, a frame for an incarnation goes to whoever has its address now. */

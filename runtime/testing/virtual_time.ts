@@ -103,22 +103,18 @@ export class VirtualTime {
     });
   }
 
-  /** Runs events up to one from which something may follow. False: there is none before or at `until`. */
+  /** False: there is no event before or at `until`. */
   #runNext(until: number): boolean {
-    for (;;) {
-      const { next } = this;
-      if (next === undefined || next > until) {
-        this.now = Math.max(this.now, Math.min(until, next ?? until));
-        return false;
-      }
-      const entry = this.#pop() as Entry;
-      this.now = Math.max(this.now, entry.at);
-      this.events++;
-      const before = this.#order;
-      entry.run?.();
-      // A timer that did nothing but set itself again has settled no promise; most events are of this sort.
-      if (this.#order - before !== 1) return true;
+    const { next } = this;
+    if (next === undefined || next > until) {
+      this.now = Math.max(this.now, Math.min(until, next ?? until));
+      return false;
     }
+    const entry = this.#pop() as Entry;
+    this.now = Math.max(this.now, entry.at);
+    this.events++;
+    entry.run?.();
+    return true;
   }
 
   /** Puts a line into the trace's hash. */

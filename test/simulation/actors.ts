@@ -63,12 +63,12 @@ export const Dedup = defineActor({
   },
 });
 
-/** Notes in which order calls start; passivated often. */
+/** Notes in which order calls start; passivated often. Some calls are large. */
 export const Recorder = defineActor({
   kind: "recorder",
   idleMs: 300,
   methods: {
-    note(ctx, tag: string, caller: string, sequence: number) {
+    note(ctx, tag: string, caller: string, sequence: number, _bytes?: Uint8Array) {
       historyOf(ctx).started(ctx.self, ctx.epoch, tag, [caller, sequence]);
       return tag;
     },
@@ -79,6 +79,43 @@ export const Recorder = defineActor({
     },
   },
 });
+
+/** Calls recorders from its own thread, without waiting for one call before the next. */
+export const Relay = defineActor({
+  kind: "relay",
+  mode: concurrent(8),
+  instance: () => ({ sequences: new Map<string, number>() }),
+  methods: {
+    async burst(ctx, tag: string, key: string, pauses: readonly number[]) {
+      const history = historyOf(ctx);
+      history.started(ctx.self, ctx.epoch, tag);
+      const { sequences } = ctx.instance;
+      const recorder = ctx.actor(Recorder, key);
+      const calls: Promise<unknown>[] = [];
+      for (const [index, ms] of pauses.entries()) {
+        if (ms > 0) await pause(ctx, ms);
+        const sequence = (sequences.get(key) ?? 0) + 1;
+        sequences.set(key, sequence);
+        // Another activation is another caller.
+        const caller = `${ctx.self} ${ctx.epoch} ${ctx.worker.nodeId}`;
+        const call = recorder.note(`${tag}.${index}`, caller, sequence, bytesFor(sequence));
+        // Its outcome is asked for at the end.
+        call.catch(() => {});
+        calls.push(call);
+      }
+      for (const call of await Promise.allSettled(calls)) if (call.status === "rejected") throw call.reason;
+      return tag;
+    },
+  },
+});
+
+/** Every fifth call of a sequence is large. */
+export function bytesFor(sequence: number): Uint8Array | undefined {
+  return sequence % 5 === 0 ? new Uint8Array(LARGE_BYTES) : undefined;
+}
+
+/** More than the simulated network takes for small. */
+const LARGE_BYTES = 100;
 
 /** Slow turns behind which others wait, so that cancels meet calls in every state. */
 export const Sleeper = defineActor({
@@ -125,7 +162,7 @@ export const Ticker = defineActor({
       for (let item = 0; item < items; item++) {
         if (ms > 0) await pause(ctx, ms);
         if (ctx.signal.aborted) throw ctx.signal.reason;
-        yield item;
+        yield [item, bytesFor(item)] as const;
       }
     },
   },
@@ -145,7 +182,7 @@ export const Vault = defineActor({
   },
 });
 
-export const POPULATION = [Counter, Durable, Dedup, Recorder, Sleeper, Chain, Ticker, Vault];
+export const POPULATION = [Counter, Durable, Dedup, Recorder, Relay, Sleeper, Chain, Ticker, Vault];
 
 function pause(ctx: { worker: ActivationContext<unknown>["worker"] }, ms: number): Promise<void> {
   return new Promise((resolve) => void ctx.worker.clock.after(ms, resolve));

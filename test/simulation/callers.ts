@@ -6,7 +6,7 @@ import { TroupeError } from "../../runtime/actor/errors.ts";
 import { actorId } from "../../runtime/actor/ids.ts";
 import type { SimulatedNode } from "../../runtime/testing/node.ts";
 import type { VirtualTime } from "../../runtime/testing/virtual_time.ts";
-import { Chain, Counter, Dedup, Durable, Recorder, Sleeper, Ticker, Vault } from "./actors.ts";
+import { bytesFor, Chain, Counter, Dedup, Durable, Recorder, Relay, Sleeper, Ticker, Vault } from "./actors.ts";
 import { type Call, GRACE_MS, type History } from "./history.ts";
 
 const KEYS = ["a", "b", "c"];
@@ -44,7 +44,8 @@ export class Callers {
     if (dice < 0.16) this.#counter(node);
     else if (dice < 0.32) this.#durable(node);
     else if (dice < 0.46) this.#dedup(node);
-    else if (dice < 0.64) this.#recorder(node);
+    else if (dice < 0.58) this.#recorder(node);
+    else if (dice < 0.64) this.#relay(node);
     else if (dice < 0.8) this.#sleeper(node);
     else if (dice < 0.88) this.#chain(node);
     else if (dice < 0.95) this.#ticker(node);
@@ -177,12 +178,25 @@ export class Callers {
           timeoutMs: this.#time.between(500, 3_000),
           make: (tag, options) => {
             const ref = node.actor(Recorder, key).with(options);
-            return leave ? ref.leave(tag) : ref.note(tag, caller, sequence);
+            return leave ? ref.leave(tag) : ref.note(tag, caller, sequence, bytesFor(sequence));
           },
         });
       });
       after += this.#time.chance(0.5) ? 0 : this.#time.between(0, 8);
     }
+  }
+
+  #relay(node: SimulatedNode): void {
+    const [key, recorder] = [this.#key(), this.#key()];
+    const calls = 1 + Math.floor(this.#time.random() * 6);
+    const pauses = Array.from({ length: calls }, () => (this.#time.chance(0.5) ? 0 : this.#time.between(0, 8)));
+    this.#start(node, {
+      definition: Relay,
+      key,
+      what: "burst",
+      timeoutMs: this.#time.between(500, 3_000),
+      make: (tag, options) => node.actor(Relay, key).with(options).burst(tag, recorder, pauses),
+    });
   }
 
   #sleeper(node: SimulatedNode): void {
@@ -229,7 +243,7 @@ export class Callers {
       timeoutMs: this.#time.between(100, 2_000),
       make: async (tag, options) => {
         let expected = 0;
-        for await (const item of node.actor(Ticker, key).with(options).count(tag, items, ms)) {
+        for await (const [item] of node.actor(Ticker, key).with(options).count(tag, items, ms)) {
           if (item !== expected) this.#history.violation(`stream ${tag}: item ${item} where ${expected} was due`);
           expected++;
           if (item === leaveAt) return tag;

@@ -1,8 +1,5 @@
 /**
  * The proof that the simulation finds mistakes: each guard is taken away in turn, and a seed must show what it is for.
- *
- * The placeholder of the bulk lane is the mesh's guard and stands outside of this simulation: its own tests take it away
- * (`test/unit/mesh/`).
  */
 import assert from "node:assert/strict";
 import { test } from "node:test";
@@ -20,6 +17,7 @@ const CONSEQUENCES: Record<(typeof GUARDS)[number], RegExp> = {
   settling: /after a later owner took effect/,
   "operation-ids": /because of its own first try|was made once/,
   "redirect-order": /starts after its call/,
+  "bulk-placeholder": /starts after its call|was due/,
   "dedup-ring": /runs twice in one activation|is there twice/,
 };
 

@@ -15,8 +15,15 @@ import { POPULATION } from "./actors.ts";
 import { Callers } from "./callers.ts";
 import { History, tagsOf } from "./history.ts";
 
-/** What can be taken away. `frame-incarnation` is the mesh's, `declared-death` the directory client's. */
-export type Guard = NonNullable<SimulatedNodeOptions["without"]>[number] | StoreGuard | "frame-incarnation";
+/**
+ * What can be taken away. `frame-incarnation` and `bulk-placeholder` are the mesh's, `declared-death` the directory
+ * client's.
+ */
+export type Guard =
+  | NonNullable<SimulatedNodeOptions["without"]>[number]
+  | StoreGuard
+  | "frame-incarnation"
+  | "bulk-placeholder";
 export const GUARDS: readonly Guard[] = [
   "lease",
   "commit-fence",
@@ -25,6 +32,7 @@ export const GUARDS: readonly Guard[] = [
   "settling",
   "operation-ids",
   "redirect-order",
+  "bulk-placeholder",
   "dedup-ring",
 ];
 
@@ -109,6 +117,8 @@ class Simulation {
       slow: time.chance(0.5) ? 0.05 : 0,
       silenceMs: 1_500,
       withoutIncarnationCheck: without.includes("frame-incarnation"),
+      bulkBytes: 64,
+      withoutPlaceholder: without.includes("bulk-placeholder"),
     });
     this.#workers = time.chance(0.3) ? 2 : 1;
     this.#drift = time.chance(0.5) ? 0.005 : 0;
@@ -396,7 +406,7 @@ function isStoreGuard(guard: Guard): guard is StoreGuard {
 }
 
 function isNodeGuard(guard: Guard): guard is NonNullable<SimulatedNodeOptions["without"]>[number] {
-  return !isStoreGuard(guard) && guard !== "frame-incarnation";
+  return !isStoreGuard(guard) && guard !== "frame-incarnation" && guard !== "bulk-placeholder";
 }
 
 function sum(numbers: readonly number[]): number {
