@@ -1,10 +1,14 @@
-/** `runtime drain`: tells a node to move its work to the others and stop, as SIGTERM on its machine does. */
+/**
+ * `runtime drain`: tells a node to move its work to the others and stop, as SIGTERM on its machine does. It takes at most
+ * the node's `node.drain_ms` and a little more; this command does not wait for it.
+ */
 import type { Command } from "../main.ts";
 import { ask, jsonText, managementHelp, readManagementFlags } from "./management.ts";
 
 const help = `Usage: runtime drain NODE [options]
 
-Takes the node NODE out of placement, moves its work to the others and stops it.
+Takes the node NODE out of placement, moves its work to the others and stops it, within its node.drain_ms.
+Does not wait for the end: "runtime nodes" shows NODE as draining, and then as dead.
 
 ${managementHelp}`;
 
