@@ -172,7 +172,7 @@ export class ClientCalls {
       const streams = this.#owner.needStreams();
       streams.answered(exchange.stream, call.id);
       streams.send(exchange.stream, text);
-    } else if (!exchange.batch) return exchange.answer({ kind: "json", body: text });
+    } else if (!exchange.batch) return exchange.answer(text);
     else {
       exchange.texts ??= [];
       exchange.texts.push(text);
@@ -240,7 +240,7 @@ export class ClientCalls {
   #finish(exchange: Exchange): void {
     if (exchange.open > 0) return;
     if (exchange.stream === undefined) {
-      if (exchange.texts !== undefined) return exchange.answer({ kind: "json", body: `[${exchange.texts.join(",")}]` });
+      if (exchange.texts !== undefined) return exchange.answer(`[${exchange.texts.join(",")}]`);
       // Everything was cancelled, and a cancelled request has no response: a stream that ends at once says nothing.
       this.#toStream(exchange);
     }

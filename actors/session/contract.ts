@@ -15,17 +15,21 @@ export interface PostCall {
   principal: Principal;
   /** Value of the `MCP-Protocol-Version` header, or null. */
   version: string | null;
-  /** The body: one JSON-RPC message or a batch. The edge has checked that it is JSON; text, not yet looked at. */
+  /** The body: one JSON-RPC message or a batch, as it came; the session is the first to read it. */
   text: string;
   /** An owner that died or moved was given this body before, and may have acted on it. */
   again?: true;
 }
 
+/**
+ * What a POST is answered. The usual answer is a bare text: it crosses threads and nodes with every call, and an object
+ * around it would cost more than its bytes.
+ */
 export type PostAnswer =
+  /** 200 with this `application/json` body. */
+  | string
   /** 202 with an empty body. */
   | { kind: "accepted" }
-  /** 200 with an `application/json` body. */
-  | { kind: "json"; body: string }
   /** 200 with `text/event-stream`: open `events` with this stream, from its beginning. */
   | { kind: "stream"; stream: string }
   /** A refusal: HTTP status and a JSON-RPC error body. */

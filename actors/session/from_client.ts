@@ -12,7 +12,7 @@ import {
   type RpcRequest,
 } from "../../transports/upstream/contract.ts";
 import { type ClientCall, cancelledCall, Exchange } from "./calls.ts";
-import { LEGACY_VERSIONS, type PostAnswer, type PostCall } from "./contract.ts";
+import { LEGACY_VERSIONS, type PostAnswer } from "./contract.ts";
 import { initialize, setLevel, subscribe, unsubscribe } from "./own_methods.ts";
 import type { SessionParts } from "./parts.ts";
 import { mayRepeat, outcomeUnknown } from "./repeat.ts";
@@ -45,13 +45,13 @@ export class FromClient {
   }
 
   /** One POST. The principal has been checked. */
-  post({ version, text, again }: PostCall): PostAnswer | Promise<PostAnswer> {
+  post(version: string | null, text: string, again: boolean): PostAnswer | Promise<PostAnswer> {
     const parts = this.#parts;
     const { state, worker } = parts.ctx;
     const body = readBody(text, state.protocolVersion === BATCH_VERSION);
     if ("kind" in body) return body;
     const { messages } = body;
-    if (again === true) {
+    if (again) {
       const found = this.#answering(messages);
       if (found !== undefined) return found;
     }
@@ -67,7 +67,7 @@ export class FromClient {
     return new Promise((resolve, reject) => {
       const exchange = new Exchange(body.batch, requests.length, worker.clock.now() + waitMs, resolve, reject);
       for (const incoming of messages) {
-        if (incoming.kind === "request") this.#begin(exchange, incoming.message, again === true);
+        if (incoming.kind === "request") this.#begin(exchange, incoming.message, again);
         else this.#accept(incoming)?.catch((error) => worker.log.warn("a notification had no effect", { error }));
       }
       this.#arm(waitMs);

@@ -3,7 +3,7 @@
  */
 import type { ActivationContext } from "../../runtime/actor/define.ts";
 import { type AbortReason, TroupeError } from "../../runtime/actor/errors.ts";
-import type { EventsCall, PostAnswer, PostCall, SessionEvent, SessionState } from "./contract.ts";
+import type { EventsCall, PostAnswer, SessionEvent, SessionState } from "./contract.ts";
 import { FromClient } from "./from_client.ts";
 import { FromUpstreams } from "./from_upstreams.ts";
 import { idleSweep, type SweptSession } from "./idle.ts";
@@ -61,9 +61,9 @@ export class LiveSession implements SweptSession {
   }
 
   /** One POST. The principal has been checked. */
-  post(call: PostCall): PostAnswer | Promise<PostAnswer> {
+  post(version: string | null, text: string, again: boolean): PostAnswer | Promise<PostAnswer> {
     this.#lastUsed = this.#parts.ctx.worker.clock.now();
-    return this.#client.post(call);
+    return this.#client.post(version, text, again);
   }
 
   /** One SSE connection: a stream that `post` named, one to resume, or the GET stream. */

@@ -14,7 +14,7 @@ import { type ActorContext, concurrent, type DeactivateReason, defineActor } fro
 import { type AbortReason, TroupeError } from "../../runtime/actor/errors.ts";
 import { describeUpstream } from "../server/describe.ts";
 import { openUpstream } from "../server/open.ts";
-import type { EventsCall, PostAnswer, PostCall, Principal, SessionDescription, SessionState } from "./contract.ts";
+import type { EventsCall, PostAnswer, Principal, SessionDescription, SessionState } from "./contract.ts";
 import { LiveSession } from "./live_session.ts";
 import { endsWithItsOwner } from "./memory.ts";
 import { isObject } from "./rpc.ts";
@@ -54,9 +54,15 @@ export function defineSession(access: UpstreamAccess) {
     },
     readOnly: ["describe"],
     methods: {
-      /** One POST of the client. Rejects with `not_found` for another principal. */
-      post(ctx, call: PostCall): PostAnswer | Promise<PostAnswer> {
-        return live(ctx, call.principal).post(call);
+      /** One POST of the client, see `PostCall`. Rejects with `not_found` for another principal. */
+      post(
+        ctx,
+        principal: Principal,
+        version: string | null,
+        text: string,
+        again?: boolean,
+      ): PostAnswer | Promise<PostAnswer> {
+        return live(ctx, principal).post(version, text, again === true);
       },
 
       /** One SSE connection; see `SessionEvent` for its first item. Rejects with `not_found`, `data.status` the HTTP status. */

@@ -45,47 +45,51 @@ export class BodyBudget {
 const FLOOR_BYTES = 4_096;
 
 /**
- * Reads the body of `req`, at most `limit` bytes, taking them from `budget`. The caller gives back what a `text` says
- * it took (`bytes`); every other outcome has given it back already.
+ * Reads the body of `req`, at most `limit` bytes, taking them from `budget`, and calls `settled` once. That one gives
+ * back what a `text` says it took (`bytes`); every other outcome has given it back already.
  */
-export function readBody(req: IncomingMessage, limit: number, budget: BodyBudget): Promise<Body> {
+export function readBody(req: IncomingMessage, limit: number, budget: BodyBudget, settled: (body: Body) => void): void {
   const declared = Number(req.headers["content-length"] ?? 0);
-  if (declared > limit) return Promise.resolve({ kind: "too-large" });
-  if (!budget.take(FLOOR_BYTES)) return Promise.resolve({ kind: "overloaded" });
-  return new Promise((resolve) => {
-    let first: Buffer | undefined;
-    let rest: Buffer[] | undefined;
-    let length = 0;
-    let taken = FLOOR_BYTES;
+  if (declared > limit) return settled({ kind: "too-large" });
+  if (!budget.take(FLOOR_BYTES)) return settled({ kind: "overloaded" });
+  let first: Buffer | undefined;
+  let rest: Buffer[] | undefined;
+  let length = 0;
+  let taken = FLOOR_BYTES;
+  let over = false;
 
-    const settle = (body: Body): void => {
-      req.off("data", onData);
-      req.off("end", onEnd);
-      req.off("close", onClose);
-      if (body.kind !== "text") budget.give(taken);
-      resolve(body);
-    };
-    const onData = (chunk: Buffer): void => {
-      length += chunk.length;
-      if (length > limit) return settle({ kind: "too-large" });
-      if (length > taken) {
-        if (!budget.take(length - taken)) return settle({ kind: "overloaded" });
-        taken = length;
-      }
-      if (first === undefined) first = chunk;
-      else if (rest === undefined) rest = [first, chunk];
-      else rest.push(chunk);
-    };
-    const onEnd = (): void => {
-      const bytes = rest === undefined ? (first ?? NOTHING) : Buffer.concat(rest, length);
-      settle(isUtf8(bytes) ? { kind: "text", text: bytes.toString(), bytes: taken } : { kind: "not-utf8" });
-    };
-    const onClose = (): void => settle({ kind: "gone" });
-    req.on("data", onData);
-    req.on("end", onEnd);
-    req.on("close", onClose);
+  const settle = (body: Body): void => {
+    over = true;
+    if (body.kind !== "text") budget.give(taken);
+    settled(body);
+  };
+  // Listeners stay until the request is gone: taking them off costs more than asking whether it is over.
+  req.on("data", (chunk: Buffer) => {
+    if (over) return;
+    length += chunk.length;
+    if (length > limit) return settle({ kind: "too-large" });
+    if (length > taken) {
+      if (!budget.take(length - taken)) return settle({ kind: "overloaded" });
+      taken = length;
+    }
+    if (first === undefined) first = chunk;
+    else if (rest === undefined) rest = [first, chunk];
+    else rest.push(chunk);
+  });
+  req.on("end", () => {
+    if (over) return;
+    const bytes = rest === undefined ? (first ?? NOTHING) : Buffer.concat(rest, length);
+    const text = bytes.toString();
+    // Bytes that are no UTF-8 become this character, so bytes are only looked at again where it is there.
+    const sound = !text.includes(REPLACEMENT) || isUtf8(bytes);
+    settle(sound ? { kind: "text", text, bytes: taken } : { kind: "not-utf8" });
+  });
+  req.on("close", () => {
+    if (!over) settle({ kind: "gone" });
   });
 }
+
+const REPLACEMENT = "\ufffd";
 
 const NOTHING = Buffer.alloc(0);
 

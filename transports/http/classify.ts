@@ -2,6 +2,8 @@
  * What a posted JSON-RPC body is, and which era's rules apply to it (WIRE 1.0, C1 to C8). Pure: the body, parsed, and
  * the `MCP-Protocol-Version` header decide.
  *
+ * A request for a session is read by the session, so of such a body only this is asked here: whether it is plainly one.
+ *
  * The body comes first: an envelope in `params._meta` makes a request modern whatever the header says, because proxies
  * drop headers. This node serves the legacy era, so a modern request is refused with the error that tells a client of
  * both eras which versions to fall back to.
@@ -60,9 +62,36 @@ export function classify(body: unknown, version: string | null): Classified {
 
 const LEGACY_WITHOUT_ID: Classified = { kind: "legacy", id: null };
 
+/** Whether a request with that header is of a version served here. */
+export function isServed(version: string | null): boolean {
+  return version === null || (LEGACY_VERSIONS as readonly string[]).includes(version);
+}
+
+/** What a notification, a response, an `initialize` or a modern envelope has in it. Encoders escape slashes at most. */
+const NOT_PLAIN = ["protocolVersion", "notifications", '"result"', '"error"'] as const;
+
+/**
+ * Whether `text` can only be one legacy request, if it is anything, so that nobody but its session need read it. False
+ * says nothing: the text must be read.
+ */
+export function isPlainRequest(text: string): boolean {
+  return text.startsWith("{") && text.includes('"id"') && !NOT_PLAIN.some((word) => text.includes(word));
+}
+
+/** The id of the request that `text` is; null where it is none. */
+export function requestIdIn(text: string): RpcId | null {
+  try {
+    const incoming = readMessage(JSON.parse(text));
+    return typeof incoming === "object" && incoming.kind === "request" ? incoming.message.id : null;
+  } catch {
+    return null;
+  }
+}
+
 /** Null when `version` is absent or served here; else the refusal. For requests without a body, too. */
 export function refuseVersion(version: string | null, id: RpcId | null): Refusal | null {
-  if (version === null || (LEGACY_VERSIONS as readonly string[]).includes(version)) return null;
+  if (isServed(version)) return null;
+  if (version === null) return null;
   if (isModern(version)) return unsupported(id, version);
   const message = `Bad Request: unsupported MCP-Protocol-Version ${shown(version)}, supported: ${LEGACY_VERSIONS.join(", ")}`;
   return refusal(id, SERVER_ERROR, message, { supported: LEGACY_VERSIONS, requested: clipped(version) });

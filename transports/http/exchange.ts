@@ -20,7 +20,9 @@ export interface RouteCounters {
 export interface ExchangeOwner {
   readonly closing: boolean;
   /** Name and value of the header that says which replica answered. */
-  readonly nodeHeader: readonly string[];
+  readonly nodeHeader: readonly [name: string, value: string];
+  /** A handler threw: a defect of ours. The client gets an answer, and nobody else notices. */
+  failed(exchange: Exchange, error: unknown): void;
 }
 
 export class Exchange {
@@ -58,7 +60,9 @@ export class Exchange {
   text(status: number, contentType: string, body: string, headers: readonly string[] = NO_HEADERS): void {
     if (this.answered) return;
     const bytes = Buffer.byteLength(body);
-    this.head(status, ["content-type", contentType, "content-length", String(bytes), ...headers]);
+    const head = ["content-type", contentType, "content-length", String(bytes)];
+    if (headers.length > 0) head.push(...headers);
+    this.head(status, head);
     this.counters.responseBytes.add(bytes);
     if (bytes <= PIECE_BYTES) this.res.end(body);
     else void writePieces(this.res, body).then(() => this.res.end());
@@ -67,6 +71,11 @@ export class Exchange {
   /** Answers with JSON text. */
   json(status: number, body: string, headers?: readonly string[]): void {
     this.text(status, "application/json", body, headers);
+  }
+
+  /** For what a handler throws after it has returned. */
+  failed(error: unknown): void {
+    this.#owner.failed(this, error);
   }
 
   /** Answers without a body. */
@@ -78,7 +87,8 @@ export class Exchange {
 
   /** Writes the status line and headers, and counts the request. The body is the caller's business. */
   head(status: number, headers: string[]): void {
-    headers.push(...this.#owner.nodeHeader);
+    const [name, value] = this.#owner.nodeHeader;
+    headers.push(name, value);
     if (this.#owner.closing) headers.push("connection", "close");
     this.res.writeHead(status, headers);
     this.counters.answers[Math.floor(status / 100)]?.add();

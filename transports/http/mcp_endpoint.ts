@@ -2,9 +2,10 @@
  * The MCP endpoint of the legacy era over HTTP: `/mcp` for all upstreams, `/mcp/{server}` for one (MCP 2025-03-26,
  * 2025-06-18, 2025-11-25, "Streamable HTTP").
  *
- * What is decided here needs only the request: who may speak (Host, Origin), what the body is, whether the headers fit.
- * What needs the session is the session's: it may live on another node, and the edge keeps nothing about it between
- * two requests. Every refusal is a JSON-RPC error that carries the request's id where it is known.
+ * What is decided here needs only the request: who may speak (Host, Origin), whether the headers fit, and of a body that
+ * names no session what it is. What needs the session is the session's: it may live on another node, and the edge keeps
+ * nothing about it between two requests. A request for a session is not even parsed here, because the session will. Every
+ * refusal is a JSON-RPC error that carries the request's id where it is known.
  *
  * A POST is handed over whole and answered as the session says. A client that disconnects cancels nothing; only
  * `notifications/cancelled` does. A stream's reader is ended when its socket closes, and so says the *response*: a
@@ -21,8 +22,17 @@ import type { Clock } from "../../runtime/actor/clock.ts";
 import { TroupeError } from "../../runtime/actor/errors.ts";
 import type { Logger } from "../../runtime/observe/log.ts";
 import type { RpcId } from "../upstream/contract.ts";
-import { BodyBudget, readBody, refuseUpload } from "./body.ts";
-import { classify, type Refusal, refuseVersion, SERVER_ERROR, SESSION_NOT_FOUND } from "./classify.ts";
+import { type Body, BodyBudget, readBody, refuseUpload } from "./body.ts";
+import {
+  classify,
+  isServed,
+  isPlainRequest,
+  type Refusal,
+  refuseVersion,
+  requestIdIn,
+  SERVER_ERROR,
+  SESSION_NOT_FOUND,
+} from "./classify.ts";
 import type { Exchange } from "./exchange.ts";
 import { describeFailure, mayComeBack } from "./failure.ts";
 import { accepts, isJson } from "./media.ts";
@@ -59,6 +69,8 @@ export class McpEndpoint {
   readonly #bodyLimit: number;
   readonly #budget: BodyBudget;
   readonly #principals = new Principals();
+  /** The last `Accept` that passed; a client sends the same with every request. */
+  #goodAccept = "";
 
   constructor(options: McpEndpointOptions) {
     this.#options = options;
@@ -93,7 +105,7 @@ export class McpEndpoint {
 
   // POST
 
-  async #post(exchange: Exchange, scope: Scope): Promise<void> {
+  #post(exchange: Exchange, scope: Scope): void {
     const { headers } = exchange.req;
     if (!isJson(headers["content-type"])) {
       return this.#refuse(exchange, 415, "Unsupported Media Type: Content-Type must be application/json");
@@ -101,18 +113,38 @@ export class McpEndpoint {
     if (headers["content-encoding"] !== undefined && headers["content-encoding"] !== "identity") {
       return this.#refuse(exchange, 415, "Unsupported Media Type: a body must not be compressed");
     }
-    if (!accepts(headers.accept, "application/json") || !accepts(headers.accept, "text/event-stream")) {
+    if (!this.#acceptsBoth(headers.accept)) {
       const message = "Not Acceptable: Accept must list both application/json and text/event-stream";
       return this.#refuse(exchange, 406, message);
     }
-    const body = await readBody(exchange.req, this.#bodyLimit, this.#budget);
+    readBody(exchange.req, this.#bodyLimit, this.#budget, (body) => {
+      try {
+        this.#received(exchange, scope, body);
+      } catch (error) {
+        exchange.failed(error);
+      }
+    });
+  }
+
+  #acceptsBoth(accept: string | undefined): boolean {
+    if (accept === this.#goodAccept) return true;
+    if (!accepts(accept, "application/json") || !accepts(accept, "text/event-stream")) return false;
+    this.#goodAccept = accept ?? "";
+    return true;
+  }
+
+  #received(exchange: Exchange, scope: Scope, body: Body): void {
     switch (body.kind) {
-      case "text":
-        try {
-          return await this.#message(exchange, scope, body.text);
-        } finally {
-          this.#budget.give(body.bytes);
+      case "text": {
+        const { headers } = exchange.req;
+        const version = single(headers["mcp-protocol-version"]);
+        const sessionId = single(headers["mcp-session-id"]);
+        if (sessionId === null || !isSessionId(sessionId) || !isServed(version) || !isPlainRequest(body.text)) {
+          return this.#until(this.#message(exchange, scope, body.text), exchange, body.bytes);
         }
+        const principal = this.#principals.of(headers.authorization);
+        return this.#forward(exchange, sessionId, { principal, version, text: body.text }, body.bytes);
+      }
       case "too-large": {
         const message = `Payload Too Large: a body may have ${this.#bodyLimit} bytes`;
         return refuseUpload(exchange, 413, errorText(null, { code: SERVER_ERROR, message }));
@@ -129,6 +161,49 @@ export class McpEndpoint {
     }
   }
 
+  /** A request for a session, as nearly all bodies are: its answer is written when it comes, and nothing else happens here. */
+  #forward(exchange: Exchange, sessionId: string, call: PostCall, bytes: number): void {
+    this.#options.gateway.post(sessionId, call).then(
+      (answer) => {
+        if (typeof answer !== "string") {
+          const posted = { ...call, id: requestIdIn(call.text) };
+          return this.#until(this.#settle(exchange, sessionId, posted, Promise.resolve(answer)), exchange, bytes);
+        }
+        this.#budget.give(bytes);
+        try {
+          exchange.json(200, answer);
+        } catch (error) {
+          exchange.failed(error);
+        }
+      },
+      (error) => {
+        const posted = { ...call, id: requestIdIn(call.text) };
+        this.#until(this.#settle(exchange, sessionId, posted, Promise.reject(error)), exchange, bytes);
+      },
+    );
+  }
+
+  /** Ends the exchange as a session's answer or failure says. */
+  async #settle(
+    exchange: Exchange,
+    sessionId: string,
+    posted: PostCall & { id: RpcId | null },
+    answered: Promise<PostAnswer>,
+  ): Promise<void> {
+    try {
+      const answer = await answered.catch((error: unknown) => this.#postAgain(sessionId, posted, error));
+      await this.#answer(exchange, answer, sessionId, posted, NO_HEADERS);
+    } catch (error) {
+      this.#fail(exchange, error, posted.id);
+    }
+  }
+
+  /** The body counts until `work` is done. */
+  #until(work: Promise<void>, exchange: Exchange, bytes: number): void {
+    work.finally(() => this.#budget.give(bytes)).catch((error: unknown) => exchange.failed(error));
+  }
+
+  /** A body that must be looked at: it opens a session, or is not for one. */
   async #message(exchange: Exchange, scope: Scope, text: string): Promise<void> {
     let message: unknown;
     try {
@@ -152,13 +227,7 @@ export class McpEndpoint {
       }
       const sessionId = sessionIdOf(named, id);
       if (typeof sessionId !== "string") return exchange.json(sessionId.status, sessionId.body);
-      let answer: PostAnswer;
-      try {
-        answer = await this.#options.gateway.post(sessionId, call, id === null);
-      } catch (error) {
-        answer = await this.#postAgain(sessionId, call, error);
-      }
-      return await this.#answer(exchange, answer, sessionId, { ...call, id }, NO_HEADERS);
+      await this.#settle(exchange, sessionId, { ...call, id }, this.#options.gateway.post(sessionId, call, id === null));
     } catch (error) {
       this.#fail(exchange, error, id);
     }
@@ -189,9 +258,8 @@ export class McpEndpoint {
     call: PostCall & { id: RpcId | null },
     headers: readonly string[],
   ): void | Promise<void> {
+    if (typeof answer === "string") return exchange.json(200, answer, headers);
     switch (answer.kind) {
-      case "json":
-        return exchange.json(200, answer.body, headers);
       case "accepted":
         return exchange.empty(202, headers);
       case "refused":
@@ -293,12 +361,13 @@ export class McpEndpoint {
           // The request was accepted, so its owner is gone and nothing of the stream was stored.
           try {
             const answer = await this.#postAgain(sessionId, posted, streamLost(sessionId));
-            if (answer.kind === "stream") {
+            if (typeof answer === "object" && answer.kind === "stream") {
               from = { ...call, stream: answer.stream };
               continue;
             }
             if (stream === undefined) return await this.#answer(exchange, answer, sessionId, posted, headers);
-            if ("body" in answer) await stream.write({ data: answer.body });
+            const data = typeof answer === "string" ? answer : answer.kind === "refused" ? answer.body : undefined;
+            if (data !== undefined) await stream.write({ data });
             return stream.end();
           } catch (failure) {
             if (!isUnknownStream(failure)) told = failure;

@@ -67,7 +67,7 @@ const IDLE_SWEEP_MS = 50;
 
 export class HttpServer implements ExchangeOwner {
   readonly #options: HttpServerOptions;
-  readonly nodeHeader: readonly string[];
+  readonly nodeHeader: readonly [name: string, value: string];
   readonly #exact = new Map<string, [HttpRoute, RouteCounters]>();
   readonly #prefixes: [string, HttpRoute, RouteCounters][] = [];
   readonly #unknown: RouteCounters;
@@ -180,9 +180,9 @@ export class HttpServer implements ExchangeOwner {
     }
     try {
       const done = route.handle(exchange);
-      if (done !== undefined) done.catch((error: unknown) => this.#failed(exchange, error));
+      if (done !== undefined) done.catch((error: unknown) => this.failed(exchange, error));
     } catch (error) {
-      this.#failed(exchange, error);
+      this.failed(exchange, error);
     }
   };
 
@@ -195,8 +195,7 @@ export class HttpServer implements ExchangeOwner {
     return [undefined, this.#unknown];
   }
 
-  /** A handler threw: a defect of ours. The client gets an answer, and nobody else notices. */
-  #failed(exchange: Exchange, error: unknown): void {
+  failed(exchange: Exchange, error: unknown): void {
     const detail = error instanceof Error ? error.stack : error;
     this.#options.log.error("http handler failed", { path: exchange.path, detail });
     if (exchange.answered) exchange.res.destroy();

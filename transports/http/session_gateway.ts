@@ -76,9 +76,10 @@ export class ActorSessionGateway implements SessionGateway {
     }
   }
 
-  post(sessionId: string, call: PostCall, urgent = false): Promise<PostAnswer> {
-    const session = this.#system.actor(this.#session, sessionId);
-    return (urgent ? session.with(URGENT) : session).post(call);
+  post(sessionId: string, { principal, version, text, again }: PostCall, urgent = false): Promise<PostAnswer> {
+    const actor = this.#system.actor(this.#session, sessionId);
+    const session = urgent ? actor.with(URGENT) : actor;
+    return again === true ? session.post(principal, version, text, again) : session.post(principal, version, text);
   }
 
   events(sessionId: string, call: EventsCall): AsyncIterable<SessionEvent> {
@@ -99,7 +100,7 @@ export class ActorSessionGateway implements SessionGateway {
 
 /** Whether an `initialize` was answered with an error. */
 function isError(answer: PostAnswer): boolean {
-  if (answer.kind === "refused") return true;
   // An answer to one request is one object, and its members have a fixed order only where we wrote it.
-  return answer.kind === "json" && Object.hasOwn(JSON.parse(answer.body) as object, "error");
+  if (typeof answer === "string") return Object.hasOwn(JSON.parse(answer) as object, "error");
+  return answer.kind === "refused";
 }

@@ -41,7 +41,6 @@ test("JSON that is no JSON-RPC: 400, invalid request", async (t) => {
   for (const message of [[], 5, "x", null, {}, { id: 1, method: "ping" }, [PING, 1], [INITIALIZE]]) {
     rpcError(await post(edge, JSON.stringify(message), session), 400, -32600);
   }
-  assert.equal(edge.gateway.posts.length, 0);
   await stillServes(edge);
 });
 

@@ -4,6 +4,7 @@ import http from "node:http";
 import net from "node:net";
 import type { TestContext } from "node:test";
 import type { EventsCall, PostAnswer, PostCall, Principal, SessionEvent } from "../../../actors/session/contract.ts";
+import { readBody } from "../../../actors/session/rpc.ts";
 import { type Clock, systemClock } from "../../../runtime/actor/clock.ts";
 import { TroupeError } from "../../../runtime/actor/errors.ts";
 import { type Logger, silentLogger } from "../../../runtime/observe/log.ts";
@@ -24,13 +25,13 @@ export class FakeGateway implements SessionGateway {
   readonly eventCalls: EventsCall[] = [];
   /** Session ids it was asked about, known or not. */
   readonly asked: string[] = [];
-  openAnswer: PostAnswer = { kind: "json", body: '{"jsonrpc":"2.0","id":1,"result":{"protocolVersion":"2025-11-25"}}' };
+  openAnswer: PostAnswer = '{"jsonrpc":"2.0","id":1,"result":{"protocolVersion":"2025-11-25"}}';
   onPost: (call: PostCall) => PostAnswer | Promise<PostAnswer> = echo;
   onEvents: (call: EventsCall) => AsyncIterable<SessionEvent> = () => new EventFeed();
 
   async open(request: OpenRequest): Promise<{ sessionId: string | null; answer: PostAnswer }> {
     this.opened.push(request);
-    if (this.openAnswer.kind === "refused") return { sessionId: null, answer: this.openAnswer };
+    if (typeof this.openAnswer === "object") return { sessionId: null, answer: this.openAnswer };
     const sessionId = this.add(request.principal);
     return { sessionId, answer: this.openAnswer };
   }
@@ -72,11 +73,13 @@ export class FakeGateway implements SessionGateway {
   }
 }
 
-/** Answers every request in it with its method; notifications and responses with 202. */
+/** Answers every request in it with its method; notifications and responses with 202. Reads it as a session does. */
 export function echo(call: PostCall): PostAnswer {
+  const body = readBody(call.text, true);
+  if ("kind" in body) return body;
   const message = JSON.parse(call.text) as { id?: unknown; method?: string };
   if (message.id === undefined || message.method === undefined) return { kind: "accepted" };
-  return { kind: "json", body: JSON.stringify({ jsonrpc: "2.0", id: message.id, result: { method: message.method } }) };
+  return JSON.stringify({ jsonrpc: "2.0", id: message.id, result: { method: message.method } });
 }
 
 /** A stream a test pushes into, as a ref's stream behaves: `return` ends a waiting `next` at once. */

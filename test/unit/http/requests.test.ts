@@ -211,7 +211,7 @@ test("a page of an allowed origin may ask, and may read the session id", async (
 test("a long answer arrives whole", async (t) => {
   const edge = await startEdge(t);
   const body = JSON.stringify({ jsonrpc: "2.0", id: 1, result: { text: "ä".repeat(2_000_000) } });
-  edge.gateway.onPost = () => ({ kind: "json", body });
+  edge.gateway.onPost = () => body;
   const answer = await post(edge, call(1), { "mcp-session-id": edge.gateway.add() });
   assert.equal(answer.text, body);
 });

@@ -49,7 +49,7 @@ test("closing ends idle connections and standalone streams at once, and lets an 
   let release = (): void => {};
   edge.gateway.onPost = () =>
     new Promise((resolve) => {
-      release = () => resolve({ kind: "json", body: '{"done":true}' });
+      release = () => resolve('{"done":true}');
     });
   edge.gateway.onEvents = () => new EventFeed().push({ opened: true, data: "" });
   const sessionId = edge.gateway.add();

@@ -248,7 +248,7 @@ test("a body whose owner died before it answered is handed to the next owner, ma
     marks.push(call.again);
     const failure = failures[marks.length - 1];
     if (failure !== undefined) throw failure;
-    return { kind: "json", body: '{"jsonrpc":"2.0","id":9,"result":{}}' };
+    return '{"jsonrpc":"2.0","id":9,"result":{}}';
   };
   assert.equal((await post(edge, CALL, { "mcp-session-id": sessionId })).status, 200);
   assert.deepEqual(marks, [undefined, true, true]);
@@ -278,7 +278,7 @@ test("a POST's stream of which nothing was stored: the next owner is asked, and 
   edge.gateway.onPost = (call) => {
     posts++;
     if (call.again !== true) return { kind: "stream", stream: "s" };
-    return { kind: "json", body: '{"jsonrpc":"2.0","id":9,"result":{"second":true}}' };
+    return '{"jsonrpc":"2.0","id":9,"result":{"second":true}}';
   };
   const data = { reason: "unknown stream", status: 400 };
   edge.gateway.onEvents = () =>

@@ -5,6 +5,7 @@ import {
   errorOf,
   FakeUpstream,
   type Json,
+  kindOf,
   LATER,
   messageOf,
   paramsOf,
@@ -101,7 +102,7 @@ describe("cancelling", () => {
     void world.request("tools/call", { name: "x" }, "c");
     await settle();
     await world.notify("notifications/cancelled", { requestId: "c" });
-    assert.equal((await world.request("ping", undefined, "c")).kind, "json");
+    assert.equal(kindOf(await world.request("ping", undefined, "c")), "json");
   });
 });
 
@@ -146,7 +147,7 @@ describe("progress", () => {
     assert.equal(call.progress, false);
     world.one.notify("notifications/progress", { progress: 1 }, call.related);
     call.answer({});
-    assert.equal((await answer).kind, "json");
+    assert.equal(kindOf(await answer), "json");
     world.one.notify("notifications/progress", { progress: 2 }, call.related);
     assert.equal(world.session.sizes.streams, 0);
   });

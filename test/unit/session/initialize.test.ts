@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { openSession } from "../../../actors/session/open.ts";
-import { errorOf, FakeUpstream, type Json, PRINCIPAL, settle, World } from "./kit.ts";
+import { errorOf, FakeUpstream, type Json, PRINCIPAL, settle, statusOf, World } from "./kit.ts";
 
 function initialize(params: unknown): Json {
   return { jsonrpc: "2.0", id: 1, method: "initialize", params };
@@ -102,7 +102,7 @@ describe("initialize over one upstream", () => {
     await world.clock.advance(30_000);
     giveUp();
     const answer = await posted;
-    assert.equal(answer.kind === "refused" && answer.status, 200);
+    assert.equal(statusOf(answer), 200);
     assert.equal(errorOf(answer).code, -32603);
     assert.match(errorOf(answer).message, /broken.*ENOENT/);
     assert.equal(world.session.sizes.streams, 0);

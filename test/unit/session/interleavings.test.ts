@@ -112,7 +112,7 @@ class Run {
     this.posts.push(sent);
     void this.world.post(requests === 1 ? messages[0] : messages).then((answer) => {
       sent.answer = answer;
-      if (answer.kind === "stream") sent.connections.push(this.world.open(answer));
+      if (typeof answer === "object" && answer.kind === "stream") sent.connections.push(this.world.open(answer));
     });
     if (this.pick(2) === 0) await settle();
   }
@@ -164,8 +164,8 @@ class Run {
 }
 
 function messagesOf({ answer, connections }: Sent): Json[] {
-  if (answer?.kind === "json") {
-    const body = JSON.parse(answer.body) as Json | Json[];
+  if (typeof answer === "string") {
+    const body = JSON.parse(answer) as Json | Json[];
     return Array.isArray(body) ? body : [body];
   }
   return connections.flatMap(({ messages }) => messages);

@@ -480,7 +480,7 @@ export class World {
   post(body: unknown, call: { principal?: string; version?: string | null } = {}): Promise<PostAnswer> {
     const text = typeof body === "string" ? body : JSON.stringify(body);
     const { principal = PRINCIPAL, version = null } = call;
-    return this.ref.post({ principal, version, text });
+    return this.ref.post(principal, version, text);
   }
   /** A request with an id of its own, unless one is given. */
   request(method: string, params?: Json, id: RpcId = ++this.#lastId): Promise<PostAnswer> {
@@ -499,7 +499,9 @@ export class World {
 
   /** Opens the stream that `answer` names. */
   open(answer: PostAnswer): Connection {
-    if (answer.kind !== "stream") throw new Error(`expected a stream, got ${JSON.stringify(answer)}`);
+    if (typeof answer === "string" || answer.kind !== "stream") {
+      throw new Error(`expected a stream, got ${JSON.stringify(answer)}`);
+    }
     return this.connect(answer.stream, null);
   }
   /** The GET stream. */
@@ -564,10 +566,17 @@ export function errorOf(answer: PostAnswer): { code: number; message: string; da
   return messageOf(answer).error as { code: number; message: string; data?: Json };
 }
 export function messageOf(answer: PostAnswer): Json {
-  if (answer.kind !== "json" && answer.kind !== "refused") {
-    throw new Error(`expected a body, got ${JSON.stringify(answer)}`);
-  }
-  return JSON.parse(answer.body) as Json;
+  if (typeof answer === "string") return JSON.parse(answer) as Json;
+  if (answer.kind === "refused") return JSON.parse(answer.body) as Json;
+  throw new Error(`expected a body, got ${JSON.stringify(answer)}`);
+}
+/** The HTTP status of a refusal; undefined when it was answered otherwise. */
+export function statusOf(answer: PostAnswer): number | undefined {
+  return typeof answer === "object" && answer.kind === "refused" ? answer.status : undefined;
+}
+/** How a POST was answered; `json` for a plain body. */
+export function kindOf(answer: PostAnswer | undefined): string | undefined {
+  return typeof answer === "string" ? "json" : answer?.kind;
 }
 
 function configOf(name: string): UpstreamConfig {

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { TroupeError } from "../../../runtime/actor/errors.ts";
-import { errorOf, FakeUpstream, LATER, messageOf, settle, World } from "./kit.ts";
+import { errorOf, FakeUpstream, kindOf, LATER, messageOf, settle, statusOf, World } from "./kit.ts";
 
 function echoing(name = "one"): FakeUpstream {
   return new FakeUpstream(name).on("tools/call", (params) => ({ content: [{ type: "text", text: params?.name }] }));
@@ -70,7 +70,7 @@ describe("a POST", () => {
     it(`that ${what} is refused with 400 and ${code}`, async () => {
       const world = new World();
       const answer = await world.post(body);
-      assert.equal(answer.kind === "refused" && answer.status, 400);
+      assert.equal(statusOf(answer), 400);
       assert.equal(errorOf(answer).code, code);
       assert.equal(messageOf(answer).id, null);
     });
@@ -82,11 +82,11 @@ describe("a POST", () => {
     const ping = { jsonrpc: "2.0", id: 1, method: "ping" };
     for (const version of ["2026-07-28", "2024-11-05", "nonsense", ""]) {
       const answer = await world.post(ping, { version });
-      assert.equal(answer.kind === "refused" && answer.status, 400, version);
+      assert.equal(statusOf(answer), 400, version);
       assert.match(errorOf(answer).message, /is not served here/);
     }
     for (const version of ["2025-06-18", "2025-11-25", "2025-03-26", null]) {
-      assert.equal((await world.post(ping, { version })).kind, "json");
+      assert.equal(kindOf(await world.post(ping, { version })), "json");
     }
     assert.equal(
       errorOf(await world.post([ping], { version: "2025-03-26" })).code,
@@ -117,7 +117,7 @@ describe("a POST", () => {
     assert.equal(world.one.count("tools/call"), 1);
     world.one.last("tools/call").answer("done");
     assert.deepEqual(messageOf(await first), { jsonrpc: "2.0", id: 5, result: "done" });
-    assert.equal((await world.request("ping", undefined, 5)).kind, "json");
+    assert.equal(kindOf(await world.request("ping", undefined, 5)), "json");
   });
 
   it("over the bound of calls in flight is refused with 429 and a time to come back", async () => {
@@ -130,10 +130,10 @@ describe("a POST", () => {
     void world.request("tools/call", { name: "x" });
     await settle();
     const answer = await world.request("tools/call", { name: "x" }, "third");
-    assert.equal(answer.kind === "refused" && answer.status, 429);
+    assert.equal(statusOf(answer), 429);
     assert.deepEqual(errorOf(answer).data, { retryAfterMs: 1_000 });
     assert.equal(messageOf(answer).id, "third");
-    assert.equal((await world.notify("notifications/cancelled", { requestId: 1 })).kind, "accepted");
+    assert.equal(kindOf(await world.notify("notifications/cancelled", { requestId: 1 })), "accepted");
   });
 });
 
@@ -174,7 +174,7 @@ describe("a batch", () => {
     for (const version of ["2025-06-18", "2025-11-25"]) {
       const world = new World({ version });
       const answer = await world.post([ping(1)]);
-      assert.equal(answer.kind === "refused" && answer.status, 400);
+      assert.equal(statusOf(answer), 400);
       assert.equal(errorOf(answer).code, -32600);
     }
   });
@@ -190,7 +190,7 @@ describe("a batch", () => {
       Array.from({ length: 101 }, (_, id) => ping(id)),
     ]) {
       const answer = await world.post(batch);
-      assert.equal(answer.kind === "refused" && answer.status, 400);
+      assert.equal(statusOf(answer), 400);
       assert.equal(errorOf(answer).code, -32600);
     }
     assert.equal(world.one.count("tools/call"), 0);

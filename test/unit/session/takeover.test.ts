@@ -7,6 +7,7 @@ import {
   errorOf,
   FakeUpstream,
   type Json,
+  kindOf,
   LATER,
   PRINCIPAL,
   paramsOf,
@@ -405,8 +406,7 @@ describe("a call that nobody can go on with", () => {
 });
 
 describe("a body that comes again because its owner died", () => {
-  const again = (world: World, body: unknown) =>
-    world.ref.post({ principal: PRINCIPAL, version: null, text: JSON.stringify(body), again: true });
+  const again = (world: World, body: unknown) => world.ref.post(PRINCIPAL, null, JSON.stringify(body), true);
   const call = (id: string) => ({ jsonrpc: "2.0", id, method: "tools/call", params: { name: "x" } });
 
   it("is run where that is safe, else answered that nobody knows", async () => {
@@ -440,7 +440,7 @@ describe("a body that comes again because its owner died", () => {
     void world.request("tools/call", { name: "x" }, "call");
     await settle();
     const found = await again(world, call("call"));
-    assert.equal(found.kind, "stream");
+    assert.equal(kindOf(found), "stream");
     assert.equal(world.one.count("tools/call"), 1);
     world.one.last("tools/call").answer({ ok: 1 });
     const stream = world.open(found);
