@@ -31,14 +31,14 @@ const RESTART_MS = 1_000;
 const PONG: Promise<unknown> = Promise.resolve({});
 
 export class FromUpstreams implements UpstreamOwner {
-  readonly #parts: () => SessionParts;
+  readonly #parts: SessionParts;
 
-  constructor(parts: () => SessionParts) {
+  constructor(parts: SessionParts) {
     this.#parts = parts;
   }
 
   onConnected(upstream: string, session: UpstreamSession | undefined): void | Promise<void> {
-    const parts = this.#parts();
+    const parts = this.#parts;
     return parts.closed ? undefined : rememberConnection(parts, upstream, session);
   }
 
@@ -47,12 +47,12 @@ export class FromUpstreams implements UpstreamOwner {
   }
 
   onForgotten(upstream: string): void {
-    const parts = this.#parts();
+    const parts = this.#parts;
     if (!parts.closed) sessionForgotten(parts, upstream);
   }
 
   onStarted(upstream: string, greeting: InitializeResult): void {
-    const parts = this.#parts();
+    const parts = this.#parts;
     if (parts.closed) return;
     restore(parts, upstream, greeting);
   }
@@ -66,7 +66,7 @@ export class FromUpstreams implements UpstreamOwner {
     question?: RpcId,
   ): Promise<unknown> {
     if (method === "ping") return PONG;
-    const parts = this.#parts();
+    const parts = this.#parts;
     const { worker, state } = parts.ctx;
     const refusal = clientRefusal(method, params, state.capabilities);
     if (refusal !== undefined) return Promise.reject(refusal);
@@ -88,7 +88,7 @@ export class FromUpstreams implements UpstreamOwner {
   }
 
   onNotification(upstream: string, method: string, params: Params, related: number | undefined): void | Promise<void> {
-    const parts = this.#parts();
+    const parts = this.#parts;
     if (parts.closed) return;
     const call = parts.calls?.byRelated(related);
     switch (method) {
@@ -117,7 +117,7 @@ export class FromUpstreams implements UpstreamOwner {
   }
 
   onClosed(upstream: string, closed: ChannelClosed): void {
-    const parts = this.#parts();
+    const parts = this.#parts;
     for (const request of parts.requests?.select((waiting) => waiting.upstream === upstream) ?? []) {
       parts.withdraw(request, "the server went away");
     }
@@ -132,7 +132,7 @@ export class FromUpstreams implements UpstreamOwner {
 
   /** The upstream wants the client to poll: the connection of that call's POST is closed, its stream goes on (SEP-1699). */
   closeStream(_upstream: string, related: number): void {
-    const parts = this.#parts();
+    const parts = this.#parts;
     const call = parts.calls?.byRelated(related);
     // Without a priming event the client might have no id to come back with.
     if (call === undefined || parts.ctx.state.protocolVersion !== PRIMING_VERSION) return;
@@ -142,7 +142,7 @@ export class FromUpstreams implements UpstreamOwner {
   /** MCP, Progress: the value must increase, and nothing follows the response. */
   #progress(params: Params, call: ClientCall | undefined): void | Promise<void> {
     if (call?.token === undefined) return;
-    const parts = this.#parts();
+    const parts = this.#parts;
     const value = params?.progress;
     if (typeof value !== "number" || !(value > call.progress)) {
       return parts.ctx.worker.count("troupe_session_progress_dropped_total");
@@ -156,7 +156,7 @@ export class FromUpstreams implements UpstreamOwner {
 
   /** Whether the client asked not to hear log messages of `level`. */
   #silences(level: unknown): boolean {
-    const least = severity(this.#parts().ctx.state.logLevel);
+    const least = severity(this.#parts.ctx.state.logLevel);
     const rank = severity(level);
     return least !== undefined && rank !== undefined && rank < least;
   }
@@ -164,7 +164,7 @@ export class FromUpstreams implements UpstreamOwner {
   /** Whether the client subscribed to `uri` or to what contains it ("might be a sub-resource", MCP, Resources). */
   #subscribed(uri: unknown): boolean {
     if (typeof uri !== "string") return false;
-    const { ctx, subscribing } = this.#parts();
+    const { ctx, subscribing } = this.#parts;
     if (subscribing?.has(uri) === true) return true;
     return ctx.state.subscriptions.some(
       (known) => uri === known || (uri.startsWith(known) && (known.endsWith("/") || uri[known.length] === "/")),
@@ -173,12 +173,12 @@ export class FromUpstreams implements UpstreamOwner {
 
   /** To the GET stream, durable, unless the same waits there already. */
   #announce(method: string, params: Params): void {
-    const streams = this.#parts().needStreams();
+    const streams = this.#parts.needStreams();
     streams.send(streams.standalone(), JSON.stringify({ jsonrpc: "2.0", method, params }), true);
   }
 
   #likelyCall(upstream: string): ClientCall | undefined {
-    const { calls, streams } = this.#parts();
+    const { calls, streams } = this.#parts;
     const [oldest, second] = calls?.at(upstream) ?? [];
     return second !== undefined && streams?.listening === true ? undefined : oldest;
   }

@@ -20,9 +20,9 @@ export class LiveSession implements SweptSession {
 
   /** `ctx` must live as long as the activation. */
   constructor(ctx: ActivationContext<SessionState>, access: UpstreamAccess) {
-    this.#parts = new SessionParts(ctx, access, new FromUpstreams(() => this.#parts));
+    this.#parts = new SessionParts(ctx, access, FromUpstreams);
     this.#client = new FromClient(this.#parts);
-    this.#lastUsed = ctx.worker.clock.now();
+    this.#lastUsed = wholeMs(ctx.worker.clock.now());
     idleSweep(ctx.worker).add(this);
     // Where another activation had this session before.
     takeOver(this.#parts, this.#client);
@@ -62,7 +62,7 @@ export class LiveSession implements SweptSession {
 
   /** One POST. The principal has been checked. */
   post(version: string | null, text: string, again: boolean): PostAnswer | Promise<PostAnswer> {
-    this.#lastUsed = this.#parts.ctx.worker.clock.now();
+    this.#lastUsed = wholeMs(this.#parts.ctx.worker.clock.now());
     return this.#client.post(version, text, again);
   }
 
@@ -73,7 +73,7 @@ export class LiveSession implements SweptSession {
       throw new TroupeError("invalid_argument", problem, { started: "no", data: { reason: problem, status: 400 } });
     }
     const { clock } = this.#parts.ctx.worker;
-    this.#lastUsed = clock.now();
+    this.#lastUsed = wholeMs(clock.now());
     const streams = this.#parts.needStreams();
     const { stream, lastEventId } = call;
     const named = stream === null ? streams.standalone() : streams.find(stream);
@@ -82,7 +82,7 @@ export class LiveSession implements SweptSession {
     try {
       yield* streams.read(source, signal);
     } finally {
-      this.#lastUsed = clock.now();
+      this.#lastUsed = wholeMs(clock.now());
     }
   }
 
@@ -90,7 +90,7 @@ export class LiveSession implements SweptSession {
     this.#parts.streams?.sweep();
     if (this.#parts.ctx.state.log !== undefined) this.#parts.refreshLog();
     const idle = this.idleMs(now);
-    if (idle === 0) this.#lastUsed = now;
+    if (idle === 0) this.#lastUsed = wholeMs(now);
     return idle;
   }
 
@@ -138,4 +138,9 @@ export class LiveSession implements SweptSession {
     parts.requests?.failAll(error);
     await closed;
   }
+}
+
+/** Whole milliseconds fit into the object itself; fractions would be a heap number of their own. */
+function wholeMs(ms: number): number {
+  return Math.trunc(ms);
 }

@@ -34,14 +34,20 @@ export class SessionParts {
   /** Upstreams whose memory went with the former owner, until the client is told. */
   lostMemory: string[] | undefined;
   readonly #access: UpstreamAccess;
-  readonly #owner: UpstreamOwner;
+  readonly #Owner: new (
+    parts: SessionParts,
+  ) => UpstreamOwner;
 
-  /** `owner` takes what upstreams send. */
-  constructor(ctx: ActivationContext<SessionState>, access: UpstreamAccess, owner: UpstreamOwner) {
+  /** `Owner` takes what upstreams send. */
+  constructor(
+    ctx: ActivationContext<SessionState>,
+    access: UpstreamAccess,
+    Owner: new (parts: SessionParts) => UpstreamOwner,
+  ) {
     this.ctx = ctx;
     this.settings = sessionSettings(ctx.worker);
     this.#access = access;
-    this.#owner = owner;
+    this.#Owner = Owner;
   }
 
   needCalls(): ClientCalls {
@@ -92,7 +98,7 @@ export class SessionParts {
   }
 
   needUpstreams(): SessionUpstreams {
-    this.upstreams ??= new SessionUpstreams(this.#access, this.ctx, this.#owner);
+    this.upstreams ??= new SessionUpstreams(this.#access, this.ctx, new this.#Owner(this));
     return this.upstreams;
   }
 

@@ -32,9 +32,10 @@ export interface ActorRecord {
   version: number;
   bytes: Uint8Array | null;
   ended: boolean;
-  /** The last ownership operations and their answers, oldest first. */
-  answers: [operation: string, answer: string][];
-  lastCommit: [operation: string, version: number] | null;
+  /** The last ownership operations, each followed by its answer, oldest first. */
+  answers: readonly string[];
+  /** The operation that committed `version`. */
+  lastCommit: string | null;
 }
 
 export class MemoryDirectory implements Directory {
@@ -158,12 +159,12 @@ export class MemoryDirectory implements Directory {
     checkOperation(request.operation);
     const record = this.#find(request.actor);
     if (record === undefined) return { outcome: "fenced" };
-    if (record.lastCommit?.[0] === request.operation) return { outcome: "committed", version: record.lastCommit[1] };
+    if (record.lastCommit === request.operation) return { outcome: "committed", version: record.version };
     if (!owns(record, request.owner)) return { outcome: "fenced" };
     if (record.version !== request.expectedVersion) return { outcome: "conflict", version: record.version };
     record.version += 1;
     record.bytes = request.bytes.slice();
-    record.lastCommit = [request.operation, record.version];
+    record.lastCommit = request.operation;
     if (request.dueMs !== undefined) this.#dues.set(request.actor, request.dueMs);
     this.#changes.actor(request.actor);
     return { outcome: "committed", version: record.version };
@@ -246,12 +247,14 @@ function owns(record: ActorRecord, owner: Owner): boolean {
 }
 
 function answered(record: ActorRecord, operation: string): string | undefined {
-  return record.answers.find(([given]) => given === operation)?.[1];
+  const { answers } = record;
+  for (let at = 0; at < answers.length; at += 2) if (answers[at] === operation) return answers[at + 1];
+  return undefined;
 }
 
 function remember(record: ActorRecord, operation: string, answer: string): void {
-  // A new array each time has no spare room: with many records most hold one answer.
-  record.answers = [...record.answers.slice(1 - REMEMBERED), [operation, answer]];
+  // `concat` leaves no spare room behind: with many records most hold one answer.
+  record.answers = record.answers.slice(2 - 2 * REMEMBERED).concat(operation, answer);
 }
 
 function stateOf(record: ActorRecord): StoredState | null {

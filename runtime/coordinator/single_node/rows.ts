@@ -32,12 +32,10 @@ function actorRows({ directory }: SingleNodeMemory, clock: Clock): Rows {
       const kept = directory.kept(key as ActorId);
       if (kept === undefined) return undefined;
       const { owner, epoch, version, bytes, ended, answers, lastCommit } = kept.record;
-      const commit = lastCommit && JSON.stringify(lastCommit);
       const expiresAt = wallTime(clock, kept.remainingMs);
-      return [owner, epoch, version, bytes, ended ? 1 : 0, JSON.stringify(answers), commit, expiresAt];
+      return [owner, epoch, version, bytes, ended ? 1 : 0, JSON.stringify(answers), lastCommit, expiresAt];
     },
     restore(key, row) {
-      const commit = row.textOrNull("last_commit");
       const record: ActorRecord = {
         owner: row.textOrNull("owner") as Incarnation | null,
         epoch: row.text("epoch") as Epoch,
@@ -45,7 +43,7 @@ function actorRows({ directory }: SingleNodeMemory, clock: Clock): Rows {
         bytes: row.bytesOrNull("state"),
         ended: row.whole("ended") === 1,
         answers: JSON.parse(row.text("answers")) as ActorRecord["answers"],
-        lastCommit: commit === null ? null : (JSON.parse(commit) as ActorRecord["lastCommit"]),
+        lastCommit: row.textOrNull("last_commit"),
       };
       directory.restore(key as ActorId, record, remaining(clock, row.wholeOrNull("expires_at")));
     },
