@@ -43,7 +43,7 @@ export class FromUpstreams implements UpstreamOwner {
   }
 
   memory(upstream: string): ModuleMemory | undefined {
-    return moduleMemory(this.#parts(), upstream);
+    return moduleMemory(this.#parts, upstream);
   }
 
   onForgotten(upstream: string): void {
