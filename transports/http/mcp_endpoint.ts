@@ -25,8 +25,8 @@ import type { RpcId } from "../upstream/contract.ts";
 import { type Body, BodyBudget, readBody, refuseUpload } from "./body.ts";
 import {
   classify,
-  isServed,
   isPlainRequest,
+  isServed,
   type Refusal,
   refuseVersion,
   requestIdIn,
@@ -227,7 +227,12 @@ export class McpEndpoint {
       }
       const sessionId = sessionIdOf(named, id);
       if (typeof sessionId !== "string") return exchange.json(sessionId.status, sessionId.body);
-      await this.#settle(exchange, sessionId, { ...call, id }, this.#options.gateway.post(sessionId, call, id === null));
+      await this.#settle(
+        exchange,
+        sessionId,
+        { ...call, id },
+        this.#options.gateway.post(sessionId, call, id === null),
+      );
     } catch (error) {
       this.#fail(exchange, error, id);
     }

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { classifyInboundRequest } from "@modelcontextprotocol/server";
-import { classify, refuseVersion } from "../../../transports/http/classify.ts";
+import { classify, isPlainRequest, refuseVersion, requestIdIn } from "../../../transports/http/classify.ts";
 
 const META = "io.modelcontextprotocol/protocolVersion";
 const CAPABILITIES = "io.modelcontextprotocol/clientCapabilities";
@@ -137,4 +137,24 @@ test("classify agrees with the SDK on which requests are legacy", () => {
 test("a version that is named at length is not echoed at length", () => {
   const found = refuseVersion("9".repeat(5_000), null);
   assert.ok(found !== null && found.body.length < 1_000);
+});
+
+test("a text that is plainly a request is nothing else, however it is written", () => {
+  assert.equal(isPlainRequest(JSON.stringify(request({ name: "echo", arguments: { text: "hi" } }))), true);
+  for (const [what, body, header] of table) {
+    const found = classify(body, null);
+    const plain = found.kind === "legacy" && found.id !== null;
+    const text = JSON.stringify(body);
+    for (const written of [text, JSON.stringify(body, null, 2), text.replaceAll("/", "\\/")]) {
+      if (isPlainRequest(written)) assert.ok(plain || found.kind === "refused", `${what} (${header}): ${written}`);
+      const modern = found.kind === "refused" && found.body.includes("-32022");
+      if (modern) assert.equal(isPlainRequest(written), false, what);
+    }
+  }
+});
+
+test("the id of a request is found in its text, and nowhere else", () => {
+  assert.equal(requestIdIn(JSON.stringify(request())), 7);
+  for (const other of [notification, response, [request()], 5]) assert.equal(requestIdIn(JSON.stringify(other)), null);
+  assert.equal(requestIdIn('{"id":7'), null);
 });
