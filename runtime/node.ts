@@ -378,6 +378,8 @@ class Node implements RunningNode {
         this.#guard.feed(lease.deadlineMs - this.#clock.now());
       } else {
         this.#lease.park();
+        // Declared dead: what ran here may run elsewhere already.
+        if (lease.kind === "lost") this.#guard.feed(0);
         this.events.emit({ type: "parked" });
       }
     });

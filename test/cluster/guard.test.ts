@@ -1,6 +1,7 @@
 /**
- * Upstream processes never outlive their owner's lease: not when the node is killed, not when it is frozen. The upstream
- * here ignores SIGTERM and the end of its input, and has a child of its own that does too.
+ * Upstream processes never outlive their owner: not when the node is killed, not when it is frozen. They have ended before
+ * any other node sees it dead, so before a successor may start its own. The upstream here ignores SIGTERM and the end of
+ * its input, and has a child of its own that does too.
  */
 import assert from "node:assert/strict";
 import { mkdtemp, readdir, rm } from "node:fs/promises";
@@ -61,28 +62,35 @@ describe("upstream processes of a node that is gone", { skip: missing }, () => {
     assert.ok((await living()).length >= 2 * sessions, "each upstream and its child should be there");
   };
 
-  it("end when the node is killed", async () => {
+  /** Waits until node 1 sees the process `pid` dead; none of its upstreams may have lived just before. */
+  const seenDead = async (pid: number): Promise<void> => {
+    const { left } = await waitUntil(
+      async () => {
+        const left = await living();
+        const nodes = await cluster.api<NodeInfo[]>(1, "nodes?active=true");
+        return nodes.some((node) => node.pid === pid) ? undefined : { left };
+      },
+      TTL_MS + GRACE_MS + 10_000,
+      "the other node to see it dead",
+      5,
+    );
+    assert.deepEqual(left, [], "upstreams must have ended before their node is declared dead");
+  };
+
+  it("have ended when another node sees that theirs was killed", async () => {
     await startUpstreams(3);
-    await cluster.kill(0);
-    await waitUntil(async () => (await living()).length === 0, TTL_MS + 3_000, "every upstream process to end");
+    const { pid } = cluster.node(0);
+    process.kill(pid, "SIGKILL");
+    await seenDead(pid);
   });
 
-  it("end while the node is frozen for longer than its lease, and stay ended when it wakes", async () => {
+  it("have ended when another node sees that theirs is frozen for longer than its lease, and stay ended when it wakes", async () => {
     await startUpstreams(2);
     const first = new Set(await upstreams());
     const { pid } = cluster.node(0);
     cluster.freeze(0);
-    await waitUntil(
-      async () => (await living()).length === 0,
-      TTL_MS + GRACE_MS + 4_000,
-      "every upstream process to end while its node stands still",
-    );
+    await seenDead(pid);
     assert.equal(processStat(pid)?.state, "T", "the node should still be frozen");
-    await waitUntil(
-      async () => !(await cluster.api<NodeInfo[]>(1, "nodes?active=true")).some((node) => node.pid === pid),
-      TTL_MS * 3,
-      "the other node to see it dead",
-    );
     cluster.thaw(0);
     // It either rejoins as a new incarnation or ends; it never carries on with what it lost.
     await waitUntil(

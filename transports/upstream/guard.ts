@@ -30,7 +30,7 @@ const QUICK_RESTARTS = 3;
 export interface GuardOptions {
   clock: Clock;
   log: Logger;
-  /** From SIGTERM to SIGKILL after the node's death, milliseconds. Default 1,000. */
+  /** From SIGTERM to SIGKILL when the node stops in order, milliseconds; one that dies has none. Default 1,000. */
   graceMs?: number;
 }
 
@@ -121,6 +121,7 @@ export class GuardProcess implements ProcessGuard {
     const guard = this.#guard;
     if (guard === undefined) return;
     this.#holdProcess(true);
+    this.#write({ leave: this.#graceMs });
     const exit = new Promise<void>((resolve) => guard.once("exit", () => resolve()));
     guard.stdin.end();
     await exit;
@@ -130,7 +131,7 @@ export class GuardProcess implements ProcessGuard {
     this.#cancelRestart = undefined;
     const main = fileURLToPath(new URL("./guard_main.mjs", import.meta.url));
     const runtimeArgs = "Deno" in globalThis ? ["run", "-A", "--no-config", "--no-lock"] : [];
-    const guard = spawn(process.execPath, [...runtimeArgs, main, String(this.#graceMs)], {
+    const guard = spawn(process.execPath, [...runtimeArgs, main], {
       detached: true,
       stdio: ["pipe", "pipe", "inherit"],
       cwd: "/",

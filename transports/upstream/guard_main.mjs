@@ -4,12 +4,13 @@
  * It reads one JSON command per line from standard input and writes one acknowledgement per `protect`:
  *   {"protect": pid, "ack": n}   hold process group `pid`; answered with {"ack": n}
  *   {"release": pid}             the group has ended
- *   {"deadline": ms}             from now, on this process' own monotonic clock; replaces the last one
+ *   {"deadline": ms}             from now, on this process' own monotonic clock; replaces the last one; 0 has passed
+ *   {"leave": ms}                the node stops in order and closes the pipe next: groups get that long after SIGTERM
  *
- * When standard input ends (the node is gone, however it went), every group gets SIGTERM and, after the grace given as
- * first argument, SIGKILL; then the guard exits. When the deadline passes with the pipe still open (the node is frozen,
- * or cut off from its cluster), every group gets SIGKILL at once, because a successor may be starting; the guard stays,
- * for the node may come back and start others.
+ * When standard input ends without a `leave` (the node is gone, however it went), every group gets SIGKILL at once: the
+ * cluster may know of the death within a hundred milliseconds, and a successor starts then. After a `leave` every group
+ * gets SIGTERM first. Then the guard exits. When the deadline passes with the pipe still open (the node is frozen, or cut
+ * off from its cluster), every group gets SIGKILL at once; the guard stays, for the node may come back and start others.
  *
  * It leads a session of its own, and ignores the signals that a terminal or a supervisor sends to a node.
  *
@@ -17,7 +18,6 @@
  */
 import process from "node:process";
 
-const graceMs = Number(process.argv[2] ?? 1_000);
 const POLL_MS = 20;
 /** After SIGKILL a group that can still be signalled is out of reach, or consists of zombies. */
 const KILLED_MS = 1_000;
@@ -29,6 +29,8 @@ const groups = new Set();
 /** @type {ReturnType<typeof setTimeout> | undefined} */
 let deadline;
 let unfinished = "";
+/** From SIGTERM to SIGKILL; none for a node that did not say that it leaves. */
+let graceMs = 0;
 
 for (const signal of ["SIGTERM", "SIGINT", "SIGHUP", "SIGQUIT", "SIGPIPE", "SIGTSTP", "SIGUSR2"]) {
   try {
@@ -51,7 +53,7 @@ setInterval(() => {
   for (const pid of groups) if (!signalGroup(pid, 0)) groups.delete(pid);
 }, PRUNE_MS);
 
-/** @param {{ protect?: number, release?: number, deadline?: number, ack?: number }} command */
+/** @param {{ protect?: number, release?: number, deadline?: number, leave?: number, ack?: number }} command */
 function obey(command) {
   if (command.protect !== undefined) {
     groups.add(command.protect);
@@ -60,7 +62,11 @@ function obey(command) {
     groups.delete(command.release);
   } else if (command.deadline !== undefined) {
     clearTimeout(deadline);
-    deadline = setTimeout(lapsed, Math.max(0, command.deadline));
+    // Not by a timer: the next command may set another deadline.
+    if (command.deadline <= 0) lapsed();
+    else deadline = setTimeout(lapsed, command.deadline);
+  } else if (command.leave !== undefined) {
+    graceMs = command.leave;
   }
 }
 
@@ -71,8 +77,8 @@ function lapsed() {
 async function nodeIsGone() {
   clearTimeout(deadline);
   const remaining = new Set(groups);
-  for (const pid of remaining) signalGroup(pid, "SIGTERM");
-  if (!(await gone(remaining, graceMs))) {
+  if (graceMs > 0) for (const pid of remaining) signalGroup(pid, "SIGTERM");
+  if (graceMs === 0 || !(await gone(remaining, graceMs))) {
     for (const pid of remaining) signalGroup(pid, "SIGKILL");
     await gone(remaining, KILLED_MS);
   }

@@ -16,8 +16,8 @@
  * - Standard error is drained; only its end is kept (stderr_tail.ts).
  *
  * ## The end
- * Standard input is closed, 2 s later the group gets SIGTERM, 2 s later SIGKILL. `close` resolves when no process of the
- * group runs. A leader that ends by itself takes the rest of its group with it.
+ * Standard input is closed, 2 s later the group gets SIGTERM, 2 s later SIGKILL; where ownership was lost (`fenced`)
+ * SIGKILL at once, because a successor may have started. `close` resolves when no process of the group runs. A leader that ends by itself takes the rest of its group with it.
  */
 import { type ChildProcessWithoutNullStreams, spawn } from "node:child_process";
 import { existsSync } from "node:fs";
@@ -162,7 +162,7 @@ export class StdioChannel implements Channel {
   }
 
   close(reason: AbortReason | "idle" | "ended"): Promise<void> {
-    this.#fail("closed", `it was stopped (${reason})`);
+    this.#fail("closed", `it was stopped (${reason})`, reason === "fenced");
     return this.#ended ?? Promise.resolve();
   }
 
@@ -278,7 +278,7 @@ export class StdioChannel implements Channel {
   }
 
   /** The one way to the end. */
-  #fail(reason: ChannelClosed["reason"], detail: string): void {
+  #fail(reason: ChannelClosed["reason"], detail: string, atOnce = false): void {
     if (this.#closed !== undefined) return;
     this.#closed = { reason, detail };
     this.#queue = [];
@@ -286,14 +286,17 @@ export class StdioChannel implements Channel {
     // Nobody listens any more, but a process that cannot write its last words does not end by itself.
     this.#child.stdout.removeAllListeners("data");
     this.#child.stdout.resume();
-    this.#ended = this.#end(reason === "closed" ? this.#options.endMs : 0);
+    this.#ended = this.#end(reason === "closed" ? this.#options.endMs : 0, atOnce);
     this.onclose?.(this.#closed);
   }
 
-  async #end(endMs: number): Promise<void> {
+  async #end(endMs: number, atOnce: boolean): Promise<void> {
     this.#child.stdin.end();
     if (this.pid === undefined) return;
-    if (!(await this.#goneWithin(endMs))) {
+    if (atOnce) {
+      signalGroup(this.pid, "SIGKILL");
+      await this.#goneWithin(KILLED_MS);
+    } else if (!(await this.#goneWithin(endMs))) {
       signalGroup(this.pid, "SIGTERM");
       if (!(await this.#goneWithin(this.#options.terminateMs))) {
         signalGroup(this.pid, "SIGKILL");
