@@ -219,10 +219,11 @@ class Node implements RunningNode {
     this.#metrics.gauge("troupe_coordinator_commands", "Commands sent to the coordinator's store", () =>
       coordinator.commands(),
     );
-    this.#address = await this.#listen();
-    this.#record = { ...this.#record, url: this.#address.url };
     await this.#join(coordinator);
     await this.#startActors(coordinator);
+    // Last: a balancer sends requests as soon as somebody listens, and until here they could only be refused.
+    this.#address = await this.#listen();
+    this.#record = { ...this.#record, url: this.#address.url };
     await this.#setState("active");
     this.#watchReminders(coordinator);
     this.#tellLoad();

@@ -374,6 +374,8 @@ export class Router {
     const queue: Queue = { calls: [], leaving: undefined, asks: false };
     this.#queues.set(actor, queue);
     try {
+      if (!this.#runsActors) await this.#threadBack();
+      if (!this.#runsActors) throw noThread(actor);
       const { owner, state } = (await this.#options.directory.create(actor, bytes)) as {
         owner: Owner;
         state: StoredState | null;
@@ -843,10 +845,7 @@ export class Router {
     }
     if (best === undefined && shut !== undefined) throw this.#shedNew(actor, shut);
     if (best === undefined) {
-      throw new TroupeError("unavailable", `${actor}: no worker of this node runs now`, {
-        started: "no",
-        retryAfterMs: 500,
-      });
+      throw noThread(actor);
     }
     return best;
   }
@@ -1163,6 +1162,13 @@ const NO_STATE = { version: 0, bytes: null };
 /** Whether a look-up was refused because too many wait for theirs (`directory.ts`). */
 function isClaims({ data }: TroupeError): boolean {
   return typeof data === "object" && data !== null && "reason" in data && data.reason === "claims";
+}
+
+function noThread(actor: ActorId): TroupeError {
+  return new TroupeError("unavailable", `${actor}: no worker of this node runs now`, {
+    started: "no",
+    retryAfterMs: 500,
+  });
 }
 
 /** Keys for the lanes of answers. */

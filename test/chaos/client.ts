@@ -184,12 +184,7 @@ export class ChaosClient {
         },
       };
     };
-    let answer = await this.#request(
-      "POST",
-      session,
-      { body: message, quietMs: STREAM_QUIET_MS * 2, ...connect("") },
-      entry,
-    );
+    let answer = await this.#request("POST", session, { body: message, quietMs: GIVE_UP_MS, ...connect("") }, entry);
     response ??= answer.message;
     for (;;) {
       if (response !== undefined) return endOf(response, entry.call);
@@ -313,6 +308,7 @@ export class ChaosClient {
     const opened = (): void => this.#status(session, 200);
     const answer = await exchange(method, this.#options.url, {
       ...this.#with(session, request, options),
+      streamQuietMs: method === "GET" ? options.quietMs : STREAM_QUIET_MS,
       onOpen: opened,
     });
     if (answer.status > 0 && !answer.streamed) this.#status(session, answer.status);

@@ -1,6 +1,7 @@
 /**
  * One HTTP request of a lean client, answered as JSON or as events: far cheaper than an SDK client, and nothing of what
- * comes is hidden. A connection counts as dead after `quietMs` without a byte, as clients and proxies do it.
+ * comes is hidden. A connection counts as dead after `quietMs` without a byte, a stream after `streamQuietMs`, as clients
+ * and proxies do it.
  */
 import { Agent, type IncomingMessage, request } from "node:http";
 import type { Message } from "../harness/sse_connection.ts";
@@ -28,6 +29,8 @@ export interface ExchangeOptions {
   body?: unknown;
   headers: Readonly<Record<string, string>>;
   quietMs: number;
+  /** Default `quietMs`. */
+  streamQuietMs?: number;
   /** The headers of an event stream have come. */
   onOpen?: () => void;
   /** False: the client has what it wants and hangs up. */
@@ -48,9 +51,12 @@ export function exchange(method: "POST" | "GET" | "DELETE", url: string, options
     quiet: false,
   };
   return new Promise((resolve) => {
-    const sent = request(url, { method, agent, headers: { ...FIXED, ...options.headers } }, (response) =>
-      read(response, answer, options, () => sent.destroy()),
-    );
+    const sent = request(url, { method, agent, headers: { ...FIXED, ...options.headers } }, (response) => {
+      if (response.headers["content-type"]?.startsWith("text/event-stream") === true) {
+        sent.setTimeout(options.streamQuietMs ?? options.quietMs);
+      }
+      read(response, answer, options, () => sent.destroy());
+    });
     const hangUp = (): void => void sent.destroy();
     options.signal?.addEventListener("abort", hangUp, { once: true });
     sent.setTimeout(options.quietMs, () => {

@@ -25,6 +25,8 @@ export function killInTurn(cluster: Cluster, seconds: number): () => Promise<num
       await cluster.restart(node);
     }
   })();
+  // Told to whoever ends the killing.
+  running.catch(() => {});
   return async () => {
     stopped = true;
     wake();

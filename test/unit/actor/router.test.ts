@@ -207,6 +207,21 @@ describe("routing between nodes", () => {
     assert.equal(await b.actor(Counter, "x").where(), "a");
   });
 
+  it("creates an actor once a worker runs again", async () => {
+    const { a } = three();
+    a.endThread();
+    const created = a.create(Counter, "made", { n: 3 });
+    let settled = false;
+    void created.finally(() => {
+      settled = true;
+    });
+    for (let turn = 0; turn < 20; turn++) await new Promise(setImmediate);
+    assert.equal(settled, false);
+    a.startThread();
+    await created;
+    assert.equal(await a.actor(Counter, "made").add(1), 4);
+  });
+
   it("does not trust its own old route when a peer says that the actor is here", async () => {
     const { a, b, c } = three();
     await c.actor(Counter, "x").add(1);
