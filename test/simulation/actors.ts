@@ -84,21 +84,21 @@ export const Recorder = defineActor({
 export const Relay = defineActor({
   kind: "relay",
   mode: concurrent(8),
-  instance: () => ({ sequences: new Map<string, number>() }),
+  instance: () => ({ caller: "", sequences: new Map<string, number>() }),
   methods: {
     async burst(ctx, tag: string, key: string, pauses: readonly number[]) {
       const history = historyOf(ctx);
       history.started(ctx.self, ctx.epoch, tag);
       const { sequences } = ctx.instance;
+      // Another activation is another caller, also under the same epoch.
+      ctx.instance.caller ||= history.nameCaller(ctx.self);
       const recorder = ctx.actor(Recorder, key);
       const calls: Promise<unknown>[] = [];
       for (const [index, ms] of pauses.entries()) {
         if (ms > 0) await pause(ctx, ms);
         const sequence = (sequences.get(key) ?? 0) + 1;
         sequences.set(key, sequence);
-        // Another activation is another caller.
-        const caller = `${ctx.self} ${ctx.epoch} ${ctx.worker.nodeId}`;
-        const call = recorder.note(`${tag}.${index}`, caller, sequence, bytesFor(sequence));
+        const call = recorder.note(`${tag}.${index}`, ctx.instance.caller, sequence, bytesFor(sequence));
         // Its outcome is asked for at the end.
         call.catch(() => {});
         calls.push(call);

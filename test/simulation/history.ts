@@ -63,6 +63,7 @@ export class History implements StoreEvents {
   succeeded = 0;
   failed = 0;
   handovers = 0;
+  #callers = 0;
   readonly #time: VirtualTime;
   readonly #actors = new Map<ActorId, ActorHistory>();
   readonly #started = new Set<string>();
@@ -138,6 +139,11 @@ export class History implements StoreEvents {
   }
 
   // Told by actors
+
+  /** A name for an actor that calls others. */
+  nameCaller(actor: ActorId): string {
+    return `${actor} ${++this.#callers}`;
+  }
 
   /** A turn starts. `order` for calls that are never sent again: who calls, and his how-many-th call it is. */
   started(actor: ActorId, epoch: Epoch, tag: string, order?: readonly [caller: string, sequence: number]): void {
