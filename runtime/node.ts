@@ -110,6 +110,8 @@ const EXIT_UNPROVEN = 70;
 /** Sessions asked for their description at once. */
 const DESCRIBE_AT_ONCE = 64;
 const TELL_LOAD_MS = 1_000;
+/** Longest wait for what a worker holds, when the store lost its data, milliseconds. */
+const HELD_MS = 2_000;
 
 const BUILT_IN_ACTORS = [
   "../actors/session/session",
@@ -383,6 +385,7 @@ class Node implements RunningNode {
         if (lease.kind === "lost") this.#guard.feed(0);
         this.events.emit({ type: "parked" });
       }
+      return lease.kind === "lost" ? this.#router?.fence() : undefined;
     });
     membership.onRejoin((incarnation) => this.#rejoined(incarnation));
     membership.onReset((incarnation) => this.#reassert(coordinator, incarnation));
@@ -398,19 +401,26 @@ class Node implements RunningNode {
   }
 
   /** The store came back empty or replaced: this node writes back what it owns. */
-  async #reassert(coordinator: Coordinator, incarnation: Incarnation): Promise<void> {
+  async #reassert(coordinator: Coordinator, incarnation: Incarnation): Promise<{ settled: boolean }> {
     const workers = Array.from({ length: this.#pool?.size ?? 0 }, (_, index) => this.#pool?.control(index)?.held());
+    // A worker that ended meanwhile never answers; what it held is asked for again without it.
+    const answers = await new Promise<Awaited<(typeof workers)[number]>[]>((resolve, reject) => {
+      const late = new TroupeError("unavailable", `a worker did not say within ${HELD_MS} ms what it holds`);
+      const cancel = this.#clock.after(HELD_MS, () => reject(late));
+      Promise.all(workers).then(resolve, reject).finally(cancel);
+    });
     const held = [
       ...(this.#host?.held() ?? []),
-      ...(await Promise.all(workers)).flatMap((records) => records ?? []),
+      ...answers.flatMap((records) => records ?? []),
       ...(this.#router?.held() ?? []),
     ];
-    const { lost } = await coordinator.directory.reassert(incarnation, held);
-    for (const actor of lost) this.#router?.lost(actor);
+    const { lost, settled } = await coordinator.directory.reassert(incarnation, held);
+    await this.#router?.lost(lost);
     this.#log.warn("wrote back what this node owns after the store was reset", {
       actors: held.length,
       lost: lost.length,
     });
+    return { settled };
   }
 
   #rejoined(incarnation: Incarnation): void {

@@ -177,8 +177,11 @@ export interface Directory {
   }): Promise<CommitResult>;
   /** Ends the actor for good: state goes, a tombstone stays (for `tombstoneMs`), later claims answer `ended`. */
   end(request: { actor: ActorId; owner: Owner; operation: OperationId; tombstoneMs: number }): Promise<FencedResult>;
-  /** After a store reset: writes back what this node owns where nothing newer stands. Answers which records it lost. */
-  reassert(incarnation: Incarnation, records: readonly HeldRecord[]): Promise<{ lost: ActorId[] }>;
+  /**
+   * After a store reset: writes back what this node owns where nothing newer stands; in a settled generation, where
+   * nothing else stands at all. Answers which records it lost, and whether the generation had settled before.
+   */
+  reassert(incarnation: Incarnation, records: readonly HeldRecord[]): Promise<{ lost: ActorId[]; settled: boolean }>;
 }
 
 /** Entries of one shard of the due index. */

@@ -30,7 +30,8 @@
  *   nobody could see says nothing. When more than `GAP_RENEWALS` renewal intervals lie between asking for one answered
  *   observation and the next answer, every timer starts afresh with it, so nothing is declared for TTL + grace after an
  *   outage; during it nothing is either.
- * - *A store that was reset*: the same, and the driver has the node re-assert itself.
+ * - *A store that was reset*: the same, and the driver has the node re-assert itself. Until that is over no renewal
+ *   extends the lease: one that was counted before the node's records are back proves nothing about them.
  * - *An owner that was cut off, frozen or suspended*: it parks by itself when its lease runs out. An acknowledged
  *   renewal revives it. If it was declared dead, its renewals say so: it is lost, drops its actors, and joins again
  *   under a new incarnation (the driver does; this object is then given the new one).
@@ -90,6 +91,8 @@ export type MembershipEvent =
   /** Positive evidence that this incarnation's process is gone. */
   | { type: "evidence"; incarnation: Incarnation }
   | { type: "store-reset" }
+  /** What this node owns is written back, and what it lost is dropped. */
+  | { type: "reasserted" }
   /** This node is leaving: renew and judge no more. */
   | { type: "left" };
 
@@ -154,6 +157,10 @@ export class Membership {
   #watched = new Map<Incarnation, Watched>();
   /** Incarnations with evidence against them, and the tries that are left. */
   #suspects = new Map<Incarnation, number>();
+  /** The store was reset, and what this node owns is not written back. */
+  #reasserting = false;
+  /** Renewals stamped earlier do not count. */
+  #counts = Number.NEGATIVE_INFINITY;
   #readingView = false;
   #viewStale = false;
   #nextView = 0;
@@ -203,7 +210,9 @@ export class Membership {
       case "renewed":
         if (event.incarnation !== this.#self) break;
         this.#forgetRenewal(event.sentAt);
-        this.#extendLease(this.#without.has("stamp-when-sent") ? now + this.#hidden : event.sentAt);
+        if (!this.#reasserting && event.sentAt >= this.#counts) {
+          this.#extendLease(this.#without.has("stamp-when-sent") ? now + this.#hidden : event.sentAt);
+        }
         if (event.view !== this.#view.view) this.#refreshView();
         break;
       case "renew-failed":
@@ -247,6 +256,12 @@ export class Membership {
       case "store-reset":
         this.#watched.clear();
         this.#viewStale = true;
+        this.#reasserting = true;
+        break;
+      case "reasserted":
+        this.#reasserting = false;
+        this.#counts = now + this.#hidden;
+        this.#nextRenew = now;
         break;
       case "left":
         this.#self = undefined;
@@ -291,6 +306,7 @@ export class Membership {
 
   #joined(incarnation: Incarnation, sentAt: number, now: number): void {
     this.#self = incarnation;
+    this.#reasserting = false;
     this.#leaseEnd = Number.NEGATIVE_INFINITY;
     this.#lease = { kind: "parked" };
     this.#renewals = [];

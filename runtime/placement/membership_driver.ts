@@ -49,7 +49,7 @@ export class MembershipDriver {
   readonly #viewListeners = new Set<(view: MembershipView) => void>();
   readonly #leaseListeners = new Set<(state: LeaseState) => void | Promise<void>>();
   readonly #rejoinListeners = new Set<(incarnation: Incarnation) => void | Promise<void>>();
-  readonly #resetListeners = new Set<(incarnation: Incarnation) => Promise<void>>();
+  readonly #resetListeners = new Set<(incarnation: Incarnation) => Promise<{ settled: boolean }>>();
   /** Who is known to be dead, and in which generation: with the data of that one the death may be lost. */
   readonly #dead = new Map<Incarnation, MembershipView["generation"]>();
   #record: NodeRecord | undefined;
@@ -114,8 +114,11 @@ export class MembershipDriver {
     return add(this.#rejoinListeners, listener);
   }
 
-  /** Called when the store lost data: write back what this node owns. Called again until it succeeds. */
-  onReset(listener: (incarnation: Incarnation) => Promise<void>): () => void {
+  /**
+   * Called when the store lost data: write back what this node owns, and stop what it lost. Called again until it
+   * succeeds, and where the lease had run out until it succeeds in a settled generation. Answers what `reassert` did.
+   */
+  onReset(listener: (incarnation: Incarnation) => Promise<{ settled: boolean }>): () => void {
     return add(this.#resetListeners, listener);
   }
 
@@ -379,14 +382,29 @@ export class MembershipDriver {
     this.#reasserting = true;
     this.#handle({ type: "store-reset" });
     try {
-      if (this.#resetListeners.size === 0) await this.#coordinator.directory.reassert(incarnation, []);
-      for (const listener of this.#resetListeners) await listener(incarnation);
+      // A lease that still runs proves that this node was not declared dead. One that has run out proves nothing: the store
+      // may have lost the declaration. Then what this node wrote back is its own only if nobody brought back something
+      // newer until the generation settled.
+      while (!(await this.#writeBack(incarnation)) && this.lease.kind === "parked") {
+        await new Promise<void>((resolve) => this.#clock.after(this.#core.ttlMs / 4, resolve));
+        if (this.#closed || this.incarnation !== incarnation) return;
+      }
+      this.#handle({ type: "reasserted" });
       this.#handle({ type: "hint" });
     } catch (error) {
       this.#log.warn("could not write back after the store was reset; trying again", { error });
+      if (!this.#closed) this.#clock.after(this.#core.ttlMs / 4, () => void this.#reassert());
     } finally {
       this.#reasserting = false;
     }
+  }
+
+  /** Answers whether the generation had settled before. */
+  async #writeBack(incarnation: Incarnation): Promise<boolean> {
+    let settled = true;
+    for (const listener of this.#resetListeners) settled = (await listener(incarnation)).settled && settled;
+    if (this.#resetListeners.size > 0) return settled;
+    return (await this.#coordinator.directory.reassert(incarnation, [])).settled;
   }
 }
 

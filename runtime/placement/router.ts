@@ -135,8 +135,8 @@ interface LocalActor extends Place {
   readonly owner: Owner;
   /** Whether the directory has a record of it. */
   readonly listed: boolean;
-  /** It turned out to be somebody else's, and its host was told to stop it. */
-  lost: boolean;
+  /** Set when it turned out to be somebody else's, and its host was told to stop it. */
+  lost: { readonly stopped: Promise<void>; tell(): void } | undefined;
 }
 
 interface Route extends Place {
@@ -193,6 +193,8 @@ export class Router {
   /** Places of peers whose actors are not in the directory: the node's membership owns them. */
   readonly #nodes = new Map<Incarnation, Place>();
   #sends = 0;
+  /** Declared dead, and not joined again yet. */
+  #fenced = false;
   readonly #forwarded: Counter;
   readonly #resent: Counter;
   readonly #lost: Counter;
@@ -245,7 +247,7 @@ export class Router {
   /** The owner of an actor that lives here, for its commits. */
   owner(actor: ActorId, epoch: Epoch): Owner | undefined {
     const local = this.#local.get(actor);
-    return local !== undefined && local.owner.epoch === epoch && !local.lost ? local.owner : undefined;
+    return local !== undefined && local.owner.epoch === epoch && local.lost === undefined ? local.owner : undefined;
   }
 
   /** A thread is ready for actors. */
@@ -380,6 +382,11 @@ export class Router {
         owner: Owner;
         state: StoredState | null;
       };
+      if (this.#fenced) {
+        throw new TroupeError("unavailable", `this node was declared dead while it made ${actor}`, {
+          started: "unknown",
+        });
+      }
       this.#activate(actor, owner, state, true);
     } finally {
       this.#open(actor, queue);
@@ -390,9 +397,10 @@ export class Router {
   threadDied(index: number): void {
     this.#threads.delete(index);
     this.#residents.delete(index);
-    for (const [id, { at, owner }] of this.#local) {
+    for (const [id, { at, owner, lost }] of this.#local) {
       if (at !== index) continue;
       this.#local.delete(id);
+      lost?.tell();
       this.#migration.stopped(id, owner.epoch, false);
     }
     for (const call of [...this.#calls.values()]) {
@@ -443,16 +451,36 @@ export class Router {
   }
 
   /**
-   * An actor turned out to be somebody else's: its activation here stops without touching anything. Its calls go on when
-   * its host has said that it stopped.
+   * Actors turned out to be somebody else's: their activations here stop without touching anything. Their calls go on
+   * when their hosts have said that they stopped; resolves then, or when their threads ended.
    */
-  lost(actor: ActorId): void {
-    this.#migration.lost(actor);
-    const local = this.#local.get(actor);
-    if (local === undefined || local.lost) return;
-    local.lost = true;
-    this.#migration.stopped(actor, local.owner.epoch, false);
-    this.#send(local.at, [HostMessageType.Drop, actor, "fenced"]);
+  async lost(actors: Iterable<ActorId>): Promise<void> {
+    const stopped: Promise<void>[] = [];
+    for (const actor of actors) {
+      this.#migration.lost(actor);
+      const local = this.#local.get(actor);
+      if (local === undefined) continue;
+      if (local.lost === undefined) {
+        let tell = (): void => {};
+        const told = new Promise<void>((resolve) => {
+          tell = resolve;
+        });
+        local.lost = { stopped: told, tell };
+        this.#migration.stopped(actor, local.owner.epoch, false);
+        this.#send(local.at, [HostMessageType.Drop, actor, "fenced"]);
+      }
+      stopped.push(local.lost.stopped);
+    }
+    await Promise.all(stopped);
+  }
+
+  /**
+   * This node was declared dead: everything here is lost. Resolves when nothing runs any more, so that the lease of its
+   * next life cannot revive what belongs to this one. Until that begins (`rename`) no actor starts here.
+   */
+  fence(): Promise<void> {
+    this.#fenced = true;
+    return this.lost([...this.#local.keys()]);
   }
 
   /** This node was declared dead and joined again: nothing of its former life counts. */
@@ -470,6 +498,7 @@ export class Router {
     this.#routes.clear();
     for (const index of this.#residents.keys()) this.#residents.set(index, 0);
     this.#incarnation = incarnation;
+    this.#fenced = false;
     this.#migration.renamed();
   }
 
@@ -795,8 +824,15 @@ export class Router {
   }
 
   #activate(actor: ActorId, owner: Owner, state: StoredState | null, listed: boolean, handed = false): void {
+    if (this.#fenced) {
+      throw new TroupeError("unavailable", `${actor}: this node was declared dead and joins again`, {
+        started: "no",
+        retryAfterMs: 100,
+      });
+    }
     const thread = this.#options.kinds.get(kindOf(actor))?.io === true ? IO_THREAD : this.#leastBusyThread(actor);
-    this.#local.set(actor, { at: thread, owner, listed, lost: false, away: 0, waits: undefined, asking: undefined });
+    const place = { at: thread, away: 0, waits: undefined, asking: undefined };
+    this.#local.set(actor, { ...place, owner, listed, lost: undefined });
     this.#residents.set(thread, (this.#residents.get(thread) ?? 0) + 1);
     this.#routes.delete(actor);
     const { events } = this.#options;
@@ -1040,7 +1076,7 @@ export class Router {
   #deactivated(thread: number, [, actor, epoch, reason, error]: DeactivatedMessage): void {
     const local = this.#local.get(actor);
     if (local === undefined || local.at !== thread || local.owner.epoch !== epoch) return;
-    this.#notLocal(actor, thread);
+    this.#notLocal(actor, local);
     this.#migration.stopped(actor, epoch, local.listed && reason !== "ended" && reason !== "fenced");
     this.#options.events.emit(reason === "fenced" ? { type: "fenced", actor } : { type: "deactivated", actor, reason });
     if (error !== null && this.#failed.size < MAX_FAILED) {
@@ -1049,7 +1085,7 @@ export class Router {
     }
     const kind = this.#options.kinds.get(kindOf(actor));
     if (kind === undefined) return;
-    const release = local.listed && reason !== "ended" && reason !== "fenced" && !local.lost;
+    const release = local.listed && reason !== "ended" && reason !== "fenced" && local.lost === undefined;
     if (local.away === 0 && !release) return;
     // Calls that come meanwhile wait until it is given up, then look it up again.
     const queue: Queue = { calls: [], leaving: epoch, asks: false };
@@ -1066,9 +1102,10 @@ export class Router {
     if (release) await this.#options.directory.release(actor, local.owner);
   }
 
-  #notLocal(actor: ActorId, thread: number): void {
+  #notLocal(actor: ActorId, { at, lost }: LocalActor): void {
     this.#local.delete(actor);
-    this.#residents.set(thread, Math.max(0, (this.#residents.get(thread) ?? 0) - 1));
+    this.#residents.set(at, Math.max(0, (this.#residents.get(at) ?? 0) - 1));
+    lost?.tell();
   }
 
   /** An activation that was to go on elsewhere has stopped for it, or stays. */
@@ -1078,12 +1115,12 @@ export class Router {
     const kind = this.#options.kinds.get(kindOf(actor));
     if (local === undefined || kind === undefined || local.at !== thread || local.owner.epoch !== epoch) return;
     if (bytes === null) return this.#migration.stays(actor, epoch);
-    this.#notLocal(actor, thread);
+    this.#notLocal(actor, local);
     this.#options.events.emit({ type: "deactivated", actor, reason: "moved" });
     const queue: Queue = { calls: [], leaving: epoch, asks: false };
     const handOver = async (): Promise<Found | undefined> => {
       // The store named another owner while it got ready to leave.
-      const found = local.lost ? undefined : await this.#migration.handOver(local.owner, message);
+      const found = local.lost !== undefined ? undefined : await this.#migration.handOver(local.owner, message);
       await this.#back(local, 0);
       return found;
     };

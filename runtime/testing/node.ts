@@ -209,6 +209,7 @@ export class SimulatedNode {
     membership.onLease((lease) => {
       this.#lease = lease.kind === "held" ? lease.deadlineMs : Number.NEGATIVE_INFINITY;
       if (lease.kind === "parked") this.events.emit({ type: "parked" });
+      return lease.kind === "lost" ? this.#router?.fence() : undefined;
     });
     membership.onRejoin((incarnation) => {
       this.#incarnation = incarnation;
@@ -221,8 +222,9 @@ export class SimulatedNode {
       const threads = [...this.#threads.values()].filter(({ alive }) => alive);
       const held = await Promise.all(threads.map((thread) => this.#hop(thread, () => thread.host.held())));
       const records = [...held.flat(), ...(this.#router?.held() ?? [])];
-      const { lost } = await this.store.directory.reassert(incarnation, records);
-      for (const actor of lost) this.#router?.lost(actor);
+      const { lost, settled } = await this.store.directory.reassert(incarnation, records);
+      await this.#router?.lost(lost);
+      return { settled };
     });
     const { network } = this.#options;
     return network.attach(this.process, "" as Incarnation, {

@@ -370,7 +370,7 @@ export class SimulatedStore {
     }
     if (record.ended) return "lost";
     const same = record.epoch === epoch && (record.owner ?? incarnation) === incarnation;
-    if (!newer(epoch, record.epoch) && !same) return "lost";
+    if (!same && (this.#data.settled || !newer(epoch, record.epoch))) return "lost";
     if (state !== null && (record.epoch !== epoch || state.version > record.version)) {
       record.version = state.version;
       record.bytes = state.bytes.slice();

@@ -230,13 +230,17 @@ export class StoreClient implements Pick<Coordinator, "membership" | "directory"
     };
   }
 
-  async #reassert(incarnation: Incarnation | undefined, records: readonly HeldRecord[]): Promise<{ lost: ActorId[] }> {
+  async #reassert(
+    incarnation: Incarnation | undefined,
+    records: readonly HeldRecord[],
+  ): Promise<{ lost: ActorId[]; settled: boolean }> {
     const reset = this.#reset;
     try {
       await this.#establish();
+      const settled = await this.#guarded(() => this.#store.settled, "reasserting");
       const lost = await this.#writeBack(incarnation, records, reset);
       if (this.#reset === reset) this.#reset = null;
-      return { lost };
+      return { lost, settled };
     } catch (error) {
       this.#reset = { readmitted: false };
       throw error;

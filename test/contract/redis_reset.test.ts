@@ -13,6 +13,8 @@ import { anActor, bytesOf, join, operation, RAW_BYTES, type Store, textOf } from
 /** One node lease, shortened: how long a replaced generation settles. */
 const SETTLE_MS = 400;
 const LEASE = { node_lease_ttl_ms: SETTLE_MS - 100, node_lease_grace_ms: 100, operation_timeout_ms: 1_000 };
+/** For what must be done before it is over. */
+const SLOW = { ...LEASE, node_lease_ttl_ms: 2_400 };
 /** As long as no test lasts: for what must not be settled yet. */
 const UNSETTLED = { ...LEASE, node_lease_ttl_ms: 600_000 };
 
@@ -53,6 +55,11 @@ describe("a redis that lost data", { skip: redisAvailable() ? false : REDIS_MISS
     epoch: owner.epoch,
     state: { version, bytes: bytesOf(text) },
   });
+  const writeBack = async (
+    node: Coordinator,
+    incarnation: Incarnation,
+    records: readonly HeldRecord[],
+  ): Promise<{ lost: ActorId[] }> => ({ lost: (await node.directory.reassert(incarnation, records)).lost });
   const stateOf = async (node: Coordinator, actor: ActorId, owner: Owner): Promise<string> => {
     const claimed = { actor, incarnation: owner.incarnation, operation: operation(), takeover: owner };
     const answer = await waitUntil(() => node.directory.claim(claimed), 5_000, "the generation to settle");
@@ -103,8 +110,8 @@ describe("a redis that lost data", { skip: redisAvailable() ? false : REDIS_MISS
           one.reminders.onEarliest((_shard, dueMs) => void told.push(dueMs));
           await lose();
           const records = [{ ...held(reminded, owner, 2, "a2"), dueMs: 700 }, held(other, owner2, 1, "b")];
-          const reassert = (): Promise<{ lost: ActorId[] }> => one.directory.reassert(incarnation, records);
-          assert.deepEqual(await waitUntil(() => reassert().catch(() => false as const), 5_000, "the store"), {
+          const again = (): Promise<{ lost: ActorId[] }> => writeBack(one, incarnation, records);
+          assert.deepEqual(await waitUntil(() => again().catch(() => false as const), 5_000, "the store"), {
             lost: [],
           });
           const shards = Array.from({ length: one.reminders.shards }, (_, shard) => shard);
@@ -134,15 +141,12 @@ describe("a redis that lost data", { skip: redisAvailable() ? false : REDIS_MISS
             "the reset to be noticed",
           );
           const records = [held(a, ownerA, 7, "a7")];
-          const reassert = (): Promise<{ lost: ActorId[] }> => one.directory.reassert(incarnation, records);
-          assert.deepEqual(await waitUntil(() => reassert(), 5_000, "the store"), { lost: [] });
+          const again = (): Promise<{ lost: ActorId[] }> => writeBack(one, incarnation, records);
+          assert.deepEqual(await waitUntil(() => again(), 5_000, "the store"), { lost: [] });
           assert.notEqual(one.generation, generation);
           const back = await waitUntil(
             () =>
-              two.directory.reassert(second, [
-                held(b, ownerB, 1, "b"),
-                { actor: stateless, epoch: ownerS.epoch, state: null },
-              ]),
+              writeBack(two, second, [held(b, ownerB, 1, "b"), { actor: stateless, epoch: ownerS.epoch, state: null }]),
             5_000,
             "the store",
           );
@@ -169,7 +173,7 @@ describe("a redis that lost data", { skip: redisAvailable() ? false : REDIS_MISS
           const actor = anActor();
           for (let round = 0; round < 3; round += 1) {
             await lose();
-            await waitUntil(() => one.directory.reassert(incarnation, []), 5_000, "the store");
+            await waitUntil(() => writeBack(one, incarnation, []), 5_000, "the store");
             await settled(one);
             const next = await join(one, `n${round}`);
             const { epoch } = await claim(one, incarnation, actor);
@@ -187,7 +191,7 @@ describe("a redis that lost data", { skip: redisAvailable() ? false : REDIS_MISS
         const actor = anActor();
         const owner = await claim(one, incarnation, actor, "a");
         await server.flush();
-        await one.directory.reassert(incarnation, [held(actor, owner, 1, "a")]);
+        await writeBack(one, incarnation, [held(actor, owner, 1, "a")]);
         const fresh = await store.connect();
         const newcomer = await join(fresh, "newcomer");
         const refused = { code: "unavailable", started: "no" };
@@ -210,7 +214,7 @@ describe("a redis that lost data", { skip: redisAvailable() ? false : REDIS_MISS
     it("refuses declarations, but not leaving", async () => {
       await withNode(UNSETTLED, async (one, incarnation, store) => {
         await server.flush();
-        await one.directory.reassert(incarnation, []);
+        await writeBack(one, incarnation, []);
         const two = await store.connect();
         const second = await join(two, "two");
         const refused = { code: "unavailable", started: "no" };
@@ -227,8 +231,8 @@ describe("a redis that lost data", { skip: redisAvailable() ? false : REDIS_MISS
         const second = await join(two, "two");
         await server.flush();
         const start = performance.now();
-        await one.directory.reassert(incarnation, []);
-        await two.directory.reassert(second, []);
+        await writeBack(one, incarnation, []);
+        await writeBack(two, second, []);
         await assert.rejects(claim(two, second, anActor()), { code: "unavailable" });
         const claimed = await waitUntil(
           () => two.directory.claim({ actor: anActor(), incarnation: second, operation: operation() }),
@@ -247,7 +251,7 @@ describe("a redis that lost data", { skip: redisAvailable() ? false : REDIS_MISS
       await withNode(UNSETTLED, async (one, incarnation) => {
         await server.flush();
         await server.command("CLIENT", "KILL", "TYPE", "pubsub");
-        await one.directory.reassert(incarnation, []);
+        await writeBack(one, incarnation, []);
         await assert.rejects(claim(one, incarnation, anActor()), { code: "unavailable" });
       });
     });
@@ -271,7 +275,7 @@ describe("a redis that lost data", { skip: redisAvailable() ? false : REDIS_MISS
   describe("when several nodes write back", () => {
     it("lets the newer owner win, whoever comes first, and names the record to the older one", async () => {
       for (const order of ["older first", "newer first"]) {
-        await withNode(LEASE, async (one, incarnation, store) => {
+        await withNode(SLOW, async (one, incarnation, store) => {
           const two = await store.connect();
           const second = await join(two, "two");
           const actor = anActor();
@@ -282,9 +286,8 @@ describe("a redis that lost data", { skip: redisAvailable() ? false : REDIS_MISS
           const newer = { incarnation: second, epoch: answer.epoch };
           await server.flush();
           const writeOlder = (): Promise<{ lost: ActorId[] }> =>
-            one.directory.reassert(incarnation, [held(actor, older, 9, "old")]);
-          const writeNewer = (): Promise<{ lost: ActorId[] }> =>
-            two.directory.reassert(second, [held(actor, newer, 2, "new")]);
+            writeBack(one, incarnation, [held(actor, older, 9, "old")]);
+          const writeNewer = (): Promise<{ lost: ActorId[] }> => writeBack(two, second, [held(actor, newer, 2, "new")]);
           if (order === "older first") {
             assert.deepEqual(await writeOlder(), { lost: [] });
             assert.deepEqual(await writeNewer(), { lost: [] });
@@ -300,12 +303,43 @@ describe("a redis that lost data", { skip: redisAvailable() ? false : REDIS_MISS
       }
     });
 
-    it("orders owners also over generations", async () => {
+    it("lets nobody push aside what stands once the generation has settled, and says when it has", async () => {
       await withNode(LEASE, async (one, incarnation, store) => {
+        const two = await store.connect();
+        const second = await join(two, "two");
+        const actor = anActor();
+        const older = await claim(one, incarnation, actor, "old");
+        const taken = { actor, incarnation: second, operation: operation(), takeover: older };
+        const answer = await two.directory.claim(taken);
+        assert.ok(answer.outcome === "claimed");
+        const newer = { incarnation: second, epoch: answer.epoch };
+        await server.flush();
+        await writeBack(one, incarnation, [held(actor, older, 9, "old")]);
+        await settled(one);
+        assert.equal((await one.directory.reassert(incarnation, [held(actor, older, 9, "old")])).settled, true);
+        // It slept meanwhile, and its epoch is newer: the first one serves already.
+        assert.deepEqual(await two.directory.reassert(second, [held(actor, newer, 2, "new")]), {
+          lost: [actor],
+          settled: true,
+        });
+        assert.equal(await stateOf(one, actor, older), "9:old");
+      });
+    });
+
+    it("says that the generation has not settled", async () => {
+      await withNode(UNSETTLED, async (one, incarnation, store) => {
+        await join(await store.connect(), "two");
+        await server.flush();
+        assert.equal((await one.directory.reassert(incarnation, [])).settled, false);
+      });
+    });
+
+    it("orders owners also over generations", async () => {
+      await withNode(SLOW, async (one, incarnation, store) => {
         const actor = anActor();
         const first = await claim(one, incarnation, actor, "first");
         await server.flush();
-        await one.directory.reassert(incarnation, [held(actor, first, 1, "first")]);
+        await writeBack(one, incarnation, [held(actor, first, 1, "first")]);
         await settled(one);
         const two = await store.connect();
         const second = await join(two, "two");
@@ -313,10 +347,10 @@ describe("a redis that lost data", { skip: redisAvailable() ? false : REDIS_MISS
         const answer = await two.directory.claim(taken);
         assert.ok(answer.outcome === "claimed");
         await server.flush();
-        assert.deepEqual(await one.directory.reassert(incarnation, [held(actor, first, 1, "first")]), { lost: [] });
+        assert.deepEqual(await writeBack(one, incarnation, [held(actor, first, 1, "first")]), { lost: [] });
         const newer = { incarnation: second, epoch: answer.epoch };
-        assert.deepEqual(await two.directory.reassert(second, [held(actor, newer, 2, "second")]), { lost: [] });
-        assert.deepEqual(await one.directory.reassert(incarnation, [held(actor, first, 1, "first")]), {
+        assert.deepEqual(await writeBack(two, second, [held(actor, newer, 2, "second")]), { lost: [] });
+        assert.deepEqual(await writeBack(one, incarnation, [held(actor, first, 1, "first")]), {
           lost: [actor],
         });
         assert.equal(await stateOf(two, actor, newer), "2:second");
@@ -337,7 +371,7 @@ describe("a redis that lost data", { skip: redisAvailable() ? false : REDIS_MISS
             const late = await back.connect();
             const again = await join(late, "one");
             const record = { ...held(actor, old, 5, "old"), epoch: old.epoch };
-            assert.deepEqual(await late.directory.reassert(again, [record]), { lost: [actor] });
+            assert.deepEqual(await writeBack(late, again, [record]), { lost: [actor] });
             assert.deepEqual((await late.directory.lookup(actor))?.owner, standing);
           } finally {
             await back.close();
@@ -354,10 +388,10 @@ describe("a redis that lost data", { skip: redisAvailable() ? false : REDIS_MISS
         const fresh = await store.connect();
         const newcomer = await join(fresh, "newcomer");
         const theirs = fresh.generation;
-        assert.deepEqual(await one.directory.reassert(incarnation, [held(actor, owner, 1, "a")]), { lost: [] });
+        assert.deepEqual(await writeBack(one, incarnation, [held(actor, owner, 1, "a")]), { lost: [] });
         assert.notEqual(one.generation, theirs);
         await assert.rejects(fresh.membership.renew(newcomer), { code: "store_reset" });
-        await fresh.directory.reassert(newcomer, []);
+        await writeBack(fresh, newcomer, []);
         assert.equal(fresh.generation, one.generation);
         assert.equal((await fresh.membership.renew(newcomer)).outcome, "renewed");
         assert.deepEqual((await fresh.directory.lookup(actor))?.owner, owner);
@@ -373,7 +407,7 @@ describe("a redis that lost data", { skip: redisAvailable() ? false : REDIS_MISS
           [first, incarnation] as const,
           ...nodes.map((node, i) => [node, joined[i] ?? incarnation] as const),
         ];
-        await Promise.all(all.map(([node, who]) => node.directory.reassert(who, [])));
+        await Promise.all(all.map(([node, who]) => writeBack(node, who, [])));
         assert.equal(new Set(all.map(([node]) => node.generation)).size, 1);
         const answers = await Promise.all(all.map(([node, who]) => node.membership.renew(who)));
         assert.ok(answers.every((answer) => answer.outcome === "renewed"));
@@ -400,7 +434,7 @@ describe("a redis that lost data", { skip: redisAvailable() ? false : REDIS_MISS
           state: { version: 1, bytes: RAW_BYTES },
         }));
         await server.flush();
-        assert.deepEqual(await one.directory.reassert(incarnation, records), { lost: [] });
+        assert.deepEqual(await writeBack(one, incarnation, records), { lost: [] });
         for (const { actor, epoch } of [records[0], records[1_299]].filter((record) => record !== undefined)) {
           assert.deepEqual((await one.directory.lookup(actor))?.owner, { incarnation, epoch });
         }
@@ -413,9 +447,9 @@ describe("a redis that lost data", { skip: redisAvailable() ? false : REDIS_MISS
         const owner = await claim(one, incarnation, actor, "a");
         await one.directory.end({ actor, owner, operation: operation(), tombstoneMs: 60_000 });
         await server.flush();
-        await one.directory.reassert(incarnation, []);
+        await writeBack(one, incarnation, []);
         assert.equal((await one.directory.lookup(actor))?.ended, true);
-        assert.deepEqual(await one.directory.reassert(incarnation, [held(actor, owner, 1, "a")]), { lost: [actor] });
+        assert.deepEqual(await writeBack(one, incarnation, [held(actor, owner, 1, "a")]), { lost: [actor] });
       });
     });
 
@@ -423,7 +457,7 @@ describe("a redis that lost data", { skip: redisAvailable() ? false : REDIS_MISS
       await withNode(LEASE, async (one, incarnation) => {
         const before = await one.leases.tryAcquire("lease", "me", 60_000);
         await server.flush();
-        await one.directory.reassert(incarnation, []);
+        await writeBack(one, incarnation, []);
         const after = await one.leases.tryAcquire("lease", "you", 60_000);
         assert.ok(before !== null && after !== null && BigInt(after.fence) > BigInt(before.fence));
       });
@@ -460,11 +494,11 @@ describe("a redis that lost data", { skip: redisAvailable() ? false : REDIS_MISS
           "the restart to be noticed",
         );
         const ours = [held(kept, keeper, 2, "v2")];
-        assert.deepEqual(await waitUntil(() => one.directory.reassert(incarnation, ours), 5_000, "the store"), {
+        assert.deepEqual(await waitUntil(() => writeBack(one, incarnation, ours), 5_000, "the store"), {
           lost: [],
         });
         const theirs = [held(moved, to, 2, "v2"), held(made, creator, 1, "v1")];
-        assert.deepEqual(await waitUntil(() => two.directory.reassert(second, theirs), 5_000, "the store"), {
+        assert.deepEqual(await waitUntil(() => writeBack(two, second, theirs), 5_000, "the store"), {
           lost: [],
         });
         assert.notEqual(await join(one, "later"), late);
@@ -510,8 +544,7 @@ describe("a redis that lost data", { skip: redisAvailable() ? false : REDIS_MISS
         const commit = { actor, owner, expectedVersion: 1, bytes: bytesOf("v2"), operation: id };
         await one.directory.commit(commit);
         await server.restart();
-        const reassert = (): Promise<{ lost: ActorId[] }> =>
-          one.directory.reassert(incarnation, [held(actor, owner, 1, "v1")]);
+        const reassert = (): Promise<{ lost: ActorId[] }> => writeBack(one, incarnation, [held(actor, owner, 1, "v1")]);
         assert.deepEqual(await waitUntil(reassert, 5_000, "the store"), { lost: [] });
         const other = { ...commit, bytes: bytesOf("x"), operation: operation() };
         assert.deepEqual(await one.directory.commit(other), { outcome: "conflict", version: 2 });
@@ -552,7 +585,7 @@ describe("a redis that lost data", { skip: redisAvailable() ? false : REDIS_MISS
         await server.flush();
         await assert.rejects(one.membership.renew(incarnation), { code: "store_reset" });
         let done = false;
-        const written = one.directory.reassert(incarnation, records).finally(() => {
+        const written = writeBack(one, incarnation, records).finally(() => {
           done = true;
         });
         let renewedMeanwhile = 0;
@@ -588,12 +621,12 @@ describe("a redis that lost data", { skip: redisAvailable() ? false : REDIS_MISS
         // The record's key is taken by something that is no record, so that its script fails.
         const { record } = new Keys(prefix).actor(actor);
         await server.command("SET", record, "in the way");
-        await assert.rejects(one.directory.reassert(incarnation, [held(actor, owner, 1, "v1")]), {
+        await assert.rejects(writeBack(one, incarnation, [held(actor, owner, 1, "v1")]), {
           code: "store_unavailable",
         });
         await assert.rejects(one.membership.renew(incarnation), { code: "store_reset" });
         await server.command("DEL", record);
-        assert.deepEqual(await one.directory.reassert(incarnation, [held(actor, owner, 1, "v1")]), { lost: [] });
+        assert.deepEqual(await writeBack(one, incarnation, [held(actor, owner, 1, "v1")]), { lost: [] });
         assert.equal((await one.membership.renew(incarnation)).outcome, "renewed");
         assert.equal(await stateOf(one, actor, owner), "1:v1");
       });
@@ -618,7 +651,7 @@ describe("a redis that lost data", { skip: redisAvailable() ? false : REDIS_MISS
       const keys = new Keys(prefix).actor(actor);
       await server.command("DEL", keys.generation, keys.record, keys.epochs);
       await assert.rejects(one.directory.lookup(actor), { code: "store_reset" });
-      assert.deepEqual(await one.directory.reassert(incarnation, [held(actor, owner, 1, "a")]), { lost: [] });
+      assert.deepEqual(await writeBack(one, incarnation, [held(actor, owner, 1, "a")]), { lost: [] });
       assert.notEqual(one.generation, generation);
       await assert.rejects(claim(one, incarnation, anActor()), { code: "unavailable" });
       assert.equal(await stateOf(one, actor, owner), "1:a");

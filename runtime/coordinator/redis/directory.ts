@@ -141,15 +141,19 @@ export class RedisDirectory implements Directory {
     return result;
   }
 
-  async reassert(incarnation: Incarnation, records: readonly HeldRecord[]): Promise<{ lost: ActorId[] }> {
+  async reassert(
+    incarnation: Incarnation,
+    records: readonly HeldRecord[],
+  ): Promise<{ lost: ActorId[]; settled: boolean }> {
     const { generation, membership } = this.#options;
     return await generation.reassert(
       async () => (await membership.readmit(incarnation)) === "alive",
       async (readmitted) => {
-        if (!readmitted) return { lost: records.map((record) => record.actor) };
+        const settled = await generation.refreshSettled();
+        if (!readmitted) return { lost: records.map((record) => record.actor), settled };
         const lost = await this.#restore(incarnation, records);
         await this.#entomb();
-        return { lost };
+        return { lost, settled };
       },
     );
   }
@@ -163,7 +167,7 @@ export class RedisDirectory implements Directory {
           const version = state === null ? "" : String(state.version);
           const due = this.#dueArgs(actor, dueMs ?? null);
           const args = [incarnation, epoch, version, state?.bytes ?? NO_BYTES, ...due];
-          const answer = await this.#runWithDues(scripts.restoreScript, actor, args, "reasserting");
+          const answer = await this.#runRestore(actor, args);
           if (text(answer[0]) === "lost") lost.push(actor);
         }),
       );
@@ -204,6 +208,13 @@ export class RedisDirectory implements Directory {
     const { keys, generation, commands } = this.#options;
     const { generation: copy, record, dues } = keys.actor(actor);
     return generation.run(commands, script, [copy, record, dues], args, during);
+  }
+
+  #runRestore(actor: ActorId, args: readonly (string | Uint8Array)[]): Promise<readonly unknown[]> {
+    const { keys, generation, commands } = this.#options;
+    const { generation: copy, record, dues } = keys.actor(actor);
+    const all = [copy, record, dues, keys.settledBeside(copy)];
+    return generation.run(commands, scripts.restoreScript, all, args, "reasserting");
   }
 
   #dueArgs(actor: ActorId, dueMs: number | null): [due: string, actor: string, bucket: string, channel: string] {

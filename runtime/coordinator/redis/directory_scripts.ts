@@ -174,7 +174,7 @@ return {'taken', redis.call('ZRANGE', dues, 0, 0, 'WITHSCORES')[2] or '', due}`,
 /** After a reset: an owner writes back its record. */
 export const restoreScript = defineScript({
   name: "restore",
-  keys: ["record", "dues"],
+  keys: ["record", "dues", "settled_here"],
   args: ["incarnation", "epoch", "version", "state", "due", "actor", "bucket", "channel"],
   acknowledged: true,
   lua: `
@@ -189,6 +189,8 @@ end
 local ended, owner, current, stored = unpack(redis.call('HMGET', record, 't', 'o', 'e', 'v'))
 -- Rule: what stands and is as new stays; an ended actor does not come back.
 if ended then return {'lost'} end
+-- Rule: once the generation has settled, what stands is confirmed, and not even a newer epoch pushes it aside.
+if current and current ~= epoch and redis.call('GET', settled_here) == expected then return {'lost'} end
 if current and not newer(epoch, current) and not (current == epoch and (owner or incarnation) == incarnation) then
   return {'lost'}
 end

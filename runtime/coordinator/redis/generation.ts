@@ -15,6 +15,8 @@
  * **Settling.** A generation that replaced another one starts unsettled: first claims, takeovers and declarations are
  * refused until one node lease (TTL and grace) has gone by on the monotonic clock of a node that watched it, so that
  * every living node has had time to write back what it owns. Settled is for ever (per generation), so it may be cached.
+ * Every slot is told before the generation settles: from then on nobody who comes back late pushes aside what stands there,
+ * because its owner may be serving on the strength of it.
  * A generation made by a starting node in an empty store is settled at once, unless somebody listens for changes there:
  * then the store was emptied under a living cluster.
  *
@@ -61,20 +63,24 @@ redis.call('PUBLISH', changes, 'generation')
 return {'stands', made, '0', settled}`,
 });
 
-/** Writes a slot's copy of the generation. */
+/** Writes a slot's copy of the generation, and that it has settled. */
 export const copyScript = defineScript({
   name: "copy generation",
-  keys: [],
-  args: ["ready"],
+  keys: ["settled_here"],
+  args: ["ready", "settled"],
   guarded: false,
   lua: `
 local function ordinal(g) return tonumber(string.match(g, '^%d+')) or 0 end
 local stored = redis.call('GET', generation)
-if stored == expected then return {'same'} end
+if stored == expected then
+  if settled == '1' then redis.call('SET', settled_here, expected) end
+  return {'same'}
+end
 -- Rule: once all copies were written, a missing one means that this slot lost its data.
 if not stored and ready == '1' then return {'lost'} end
 if stored and ordinal(stored) > ordinal(expected) then return {'newer'} end
 redis.call('SET', generation, expected)
+if settled == '1' then redis.call('SET', settled_here, expected) end
 return {'written'}`,
 });
 
@@ -228,11 +234,7 @@ export class GenerationKeeper {
       );
       if (text(answer[0]) === "layout") throw unknownLayout(text(answer[1]));
       const candidate = text(answer[1]);
-      const copy = async (key: string): Promise<string> =>
-        text(fields(await connection.run(copyScript, [key], [candidate, text(answer[2])]))[0]);
-      // One alone first, so that a server without the script is sent its text once, not for every slot.
-      const [first = "", ...others] = keys.copies;
-      const copies = [await copy(first), ...(await Promise.all(others.map(copy)))];
+      const copies = await this.#tellSlots(candidate, text(answer[2]), text(answer[3]));
       if (copies.includes("lost")) {
         replace = candidate;
         continue;
@@ -264,6 +266,7 @@ export class GenerationKeeper {
   async #settle(close: "0" | "1"): Promise<void> {
     const { keys } = this.#options;
     const asked = this.#current;
+    if (close === "1") await this.#tellSlots(asked, "0", "1");
     const answer = await this.run(
       this.#options.commands(),
       settleScript,
@@ -275,6 +278,18 @@ export class GenerationKeeper {
       this.#settled = true;
       this.#stopTimer();
     }
+  }
+
+  async #tellSlots(generation: string, ready: string, settled: string): Promise<string[]> {
+    const { keys } = this.#options;
+    const connection = this.#options.commands();
+    const tell = async (copy: string): Promise<string> => {
+      const answer = await connection.run(copyScript, [copy, keys.settledBeside(copy)], [generation, ready, settled]);
+      return text(fields(answer)[0]);
+    };
+    // One alone first, so that a server without the script is sent its text once, not for every slot.
+    const [first = "", ...others] = keys.copies;
+    return [await tell(first), ...(await Promise.all(others.map(tell)))];
   }
 
   /** Always a new object: whoever was about to end the one before must not end this one. */

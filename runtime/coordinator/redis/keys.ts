@@ -61,7 +61,7 @@ export class Keys {
   readonly leaseGeneration: string;
   /** Counter of fences, over all names. */
   readonly fences: string;
-  /** Copies of the generation, one for each slot but the membership's. */
+  /** Copies of the generation, one for each slot but the membership's. Beside each stands the one that settled last. */
   readonly copies: readonly string[];
 
   constructor(prefix: string) {
@@ -89,6 +89,11 @@ export class Keys {
     const copies = [this.keyValue.generation, this.leaseGeneration];
     for (let bucket = 0; bucket < BUCKETS; bucket += 1) copies.push(slot(`d${bucket}`, "generation"));
     this.copies = copies;
+  }
+
+  /** Of a copy of the generation: the generation that has settled, as far as that slot was told. */
+  settledBeside(copy: string): string {
+    return `${copy.slice(0, copy.lastIndexOf(":"))}:settled`;
   }
 
   lease(name: string): string {

@@ -190,13 +190,16 @@ export class MemoryDirectory implements Directory {
   }
 
   /** This memory is never lost while the process lives: what is not owned here was lost for another reason. */
-  async reassert(incarnation: Incarnation, records: readonly HeldRecord[]): Promise<{ lost: ActorId[] }> {
+  async reassert(
+    incarnation: Incarnation,
+    records: readonly HeldRecord[],
+  ): Promise<{ lost: ActorId[]; settled: boolean }> {
     const alive = this.#isAlive(incarnation);
     const lost = records.filter(({ actor, epoch }) => {
       const record = this.#find(actor);
       return !alive || record === undefined || !owns(record, { incarnation, epoch });
     });
-    return { lost: lost.map((record) => record.actor) };
+    return { lost: lost.map((record) => record.actor), settled: true };
   }
 
   #find(actor: ActorId): ActorRecord | undefined {

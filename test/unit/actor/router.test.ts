@@ -116,6 +116,30 @@ describe("routing between nodes", () => {
     assert.equal(b.host.residents, 1);
   });
 
+  it("begins its next life only when nothing of the one before runs, and starts nothing until then", async () => {
+    const { a } = three();
+    await a.actor(Counter, "x").add(5);
+    const hanging = assert.rejects(a.actor(Counter, "x").hang(), TroupeError);
+    await new Promise(setImmediate);
+    // The host hears of it late.
+    const deliver = a.host.deliver.bind(a.host);
+    const late: Parameters<typeof deliver>[0][] = [];
+    a.host.deliver = (message) => void late.push(message);
+    let fenced = false;
+    const over = a.router.fence().then(() => {
+      fenced = true;
+    });
+    for (let turn = 0; turn < 5; turn++) await new Promise(setImmediate);
+    assert.equal(fenced, false);
+    a.host.deliver = deliver;
+    for (const message of late) deliver(message);
+    await over;
+    assert.equal(a.host.residents, 0);
+    await hanging;
+    await assert.rejects(a.actor(Counter, "y").add(1), fails("unavailable", "no"));
+    assert.equal(a.host.residents, 0);
+  });
+
   it("says unknown for a call whose node died with it", async () => {
     const { cluster, a, b } = three();
     await a.actor(Counter, "x").where();

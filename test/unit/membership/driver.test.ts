@@ -297,12 +297,64 @@ test("after a reset of the store the node writes back what it owns, and again wh
     resets++;
     if (resets < 3) throw new TroupeError("store_unavailable", "not yet");
     one.interfere({});
+    return { settled: true };
   });
   const reset = () => () => Promise.reject(new TroupeError("store_reset", "the store was emptied", { started: "no" }));
   one.interfere({ renew: reset, view: reset });
   await clock.advance(4_500);
   assert.ok(resets >= 3, `${resets} times`);
   assert.equal(one.driver.lease.kind, "held");
+  one.driver.close();
+});
+
+test("no renewal extends the lease from a reset of the store until what the node owns is written back", async () => {
+  const { clock, node } = cluster();
+  const one = await node("one");
+  let written = (_: { settled: boolean }): void => {};
+  one.driver.onReset(
+    () =>
+      new Promise((resolve) => {
+        written = resolve;
+      }),
+  );
+  await clock.advance(1_000);
+  const reset = () => () => Promise.reject(new TroupeError("store_reset", "the store was emptied", { started: "no" }));
+  one.interfere({ view: reset, renew: reset });
+  await clock.advance(2_000);
+  // Membership is open again, the records are not back: renewals are counted, and prove nothing.
+  one.interfere({});
+  await clock.advance(10_000);
+  assert.equal(one.driver.lease.kind, "parked");
+  written({ settled: true });
+  await clock.advance(10);
+  assert.equal(one.driver.lease.kind, "held");
+  one.driver.close();
+});
+
+test("a node whose lease had run out before it wrote back waits until the store has settled, and writes back again", async () => {
+  const { clock, node } = cluster();
+  const one = await node("one");
+  let settled = false;
+  let written = 0;
+  one.driver.onReset(async () => {
+    written++;
+    return { settled };
+  });
+  one.interfere(DOWN);
+  await clock.advance(8_000);
+  assert.equal(one.driver.lease.kind, "parked");
+  const reset = () => () => Promise.reject(new TroupeError("store_reset", "the store was emptied", { started: "no" }));
+  one.interfere({ view: reset, renew: reset });
+  await clock.advance(2_000);
+  assert.ok(written > 0);
+  one.interfere({});
+  await clock.advance(6_000);
+  assert.equal(one.driver.lease.kind, "parked");
+  settled = true;
+  const before = written;
+  await clock.advance(2_000);
+  assert.equal(one.driver.lease.kind, "held");
+  assert.ok(written > before, "what it lost meanwhile was not asked for");
   one.driver.close();
 });
 
