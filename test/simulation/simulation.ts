@@ -101,11 +101,6 @@ class Simulation {
   readonly #handedBy = new Map<string, string>();
   readonly #moves: boolean;
   #faults = 0;
-  /**
-   * The store loses data once in a run. Twice within a lease is not covered: an owner that wrote its record back is not
-   * told when one with a newer claim, from between the two losses, comes later; its commits are refused, its reads not.
-   */
-  #storeFaults = 0;
 
   constructor({ seed, without = [], trace = false }: SimulationOptions) {
     const time = new VirtualTime(seed);
@@ -270,17 +265,14 @@ class Simulation {
         });
         break;
       case "clear":
-        if (this.#losesDeath() || this.#storeFaults++ > 0) break;
         this.#history.storeLostData = true;
         this.#store.clear(time.chance(0.5));
         // Trouble comes in company: an owner that hears of it late still holds its lease.
         if (time.chance(0.5)) this.#hideStore(node, ms);
         break;
       case "failover": {
-        if (this.#storeFaults++ > 0) break;
         const snapshot = this.#store.snapshot();
         time.after(Math.min(ms, 1_500), () => {
-          if (this.#losesDeath()) return;
           this.#history.note("the replica takes over");
           this.#history.storeLostData = true;
           this.#store.failOver(snapshot);
@@ -299,14 +291,6 @@ class Simulation {
     this.#time.after(ms, () => {
       node.store.unreachable = false;
     });
-  }
-
-  /**
-   * Whether a node was declared dead and does not know yet. Together with losing that very declaration this is not
-   * covered: both it and its successor write their records back, and the first of them is not told of the other.
-   */
-  #losesDeath(): boolean {
-    return this.#running().some((node) => node.ready && !this.#store.isAlive(node.incarnation));
   }
 
   #stop(node: SimulatedNode, how: "freeze" | "suspend", ms: number): void {
