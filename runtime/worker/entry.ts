@@ -18,7 +18,7 @@ export interface WorkerSettings {
   life: number;
   /** Modules whose exports are the actor definitions, as file URLs. */
   modules: readonly string[];
-  /** Modules that actors will import, as file URLs: imported in the background, so that the first use need not wait. */
+  /** Modules that actors will import, as file URLs: imported before the worker runs, so that no call waits for it. */
   preload: readonly string[];
   /** Activations that run `onActivate` at once. */
   maxStarts: number;
@@ -61,14 +61,23 @@ const COUNTS_MS = 1_000;
 const MAX_EVENTS = 1_024;
 /** Ids that one life of a worker may use. */
 const CALL_IDS_PER_LIFE = 2 ** 32;
-/** Until the background imports begin, milliseconds: what the node starts with comes first. */
-const PRELOAD_MS = 50;
+/** Longest wait for the imports of `preload`, milliseconds; what takes longer goes on meanwhile. */
+const PRELOAD_MS = 3_000;
 /** Longest time running turns get when the worker stops, milliseconds. */
 const STOP_MS = 4_000;
 
-/** A session that comes from a dead node must not wait for an import. What fails is reported by whoever needs it. */
+/**
+ * A session that comes from a dead node must not wait for an import, nor the calls of others behind it. What fails is
+ * reported by whoever needs it.
+ */
 async function importAll(urls: readonly string[]): Promise<void> {
-  for (const url of urls) await importModule(new URL(url)).catch(() => {});
+  const imported = Promise.all(urls.map((url) => importModule(new URL(url)).catch(() => {})));
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  const longest = new Promise<void>((resolve) => {
+    timer = setTimeout(resolve, PRELOAD_MS);
+  });
+  await Promise.race([imported, longest]);
+  clearTimeout(timer);
 }
 
 await runWorker<WorkerIo>(({ thread, clock, data, io, lease }): WorkerThread => {
@@ -99,6 +108,7 @@ await runWorker<WorkerIo>(({ thread, clock, data, io, lease }): WorkerThread => 
   return {
     async init({ nodeId, incarnation, life, modules, preload, maxStarts, settings }) {
       const definitions = await loadDefinitions(modules);
+      await importAll(preload);
       await io.kinds(kindsOf(definitions));
       const services: WorkerServices = {
         nodeId,
@@ -132,7 +142,6 @@ await runWorker<WorkerIo>(({ thread, clock, data, io, lease }): WorkerThread => 
         counts = {};
         void io.counts(handed).catch(() => {});
       }, COUNTS_MS).unref();
-      setTimeout(() => void importAll(preload), PRELOAD_MS).unref();
     },
     park() {},
     resume() {},

@@ -25,8 +25,8 @@ export interface ClientOptions {
   record: (record: Entry) => void;
 }
 
-/** Silence after which a stream is tried elsewhere, and an answer is given up, milliseconds. */
-const STREAM_QUIET_MS = 8_000;
+/** Silence after which a stream is tried elsewhere (a node writes a comment every 15 s), and an answer is given up. */
+const STREAM_QUIET_MS = 20_000;
 const GIVE_UP_MS = 45_000;
 const RETRY_MS = 200;
 const DELETE_SHARE = 0.03;
