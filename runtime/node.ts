@@ -489,6 +489,7 @@ class Node implements RunningNode {
       send: (message) => router.fromThread(IO_THREAD, message),
       leaseDeadline: () => this.#lease.read(),
       maxStarts: this.#config.overload.activations,
+      development: process.env.NODE_ENV === "development",
     });
     this.#host = host;
     this.#admit(router);

@@ -34,7 +34,7 @@ import type {
   TimerTime,
   WorkerServices,
 } from "./define.ts";
-import { type AbortReason, encodeError, TroupeError } from "./errors.ts";
+import { type AbortReason, encodeError, TroupeError, type WireError } from "./errors.ts";
 import type { HeldState, Host, RunnableDefinition } from "./host.ts";
 import { type ActorId, type Epoch, keyOf } from "./ids.ts";
 import { MAILBOX_BYTES, MAILBOX_MESSAGES, Mailbox } from "./mailbox.ts";
@@ -770,9 +770,10 @@ export class Activation implements StartContext<unknown, unknown> {
         error = unsendable;
       }
     }
-    const wire = encodeError(error);
+    const wire = encodeError(error, this.host.development);
     // What a running method throws may come from a nested call that never began; this one did begin.
-    const told = ran && wire[2] !== "yes" ? ([wire[0], wire[1], "yes", wire[3], wire[4]] as const) : wire;
+    const [code, text, started, retryAfterMs, data, ...stack] = wire;
+    const told: WireError = ran && started !== "yes" ? [code, text, "yes", retryAfterMs, data, ...stack] : wire;
     this.host.answer([MessageType.Reply, callId, incarnation, thread, told, null], turn.routed);
   }
 

@@ -156,10 +156,6 @@ export class Calls {
     return new Promise((resolve, reject) => {
       const pending = new PendingCall(this, id, actor, parent, options.signal, resolve, reject);
       this.#await(pending, budget);
-      // The method may have run until its first wait, and ended its caller meanwhile.
-      if (options.signal?.aborted === true || (parent !== null && parent.abortedWith !== null)) {
-        pending.cancel("cancelled");
-      }
     });
   }
 
@@ -225,9 +221,7 @@ export class Calls {
       }
       return;
     }
-    if (message[0] === MessageType.Item) pending.item(message[4]);
-    else if (message[4] === null) pending.settle(message[5]);
-    else pending.fail(decodeError(message[4]));
+    settleWith(pending, message);
   }
 
   /** Fails everything: this thread's node lost its identity. */
@@ -243,12 +237,14 @@ export class Calls {
     const refusal = this.#refusal(actor, method, signal, parent, budget);
     if (refusal !== null) return stream.fail(refusal);
     stream.id = ++this.#lastId;
-    this.#await(stream, budget);
+    let answer: ReplyMessage | ItemMessage | undefined;
     try {
-      this.#send(stream.id, actor, method, args, budget, lane, WINDOW, parent, "", Delivery.AtMostOnce);
+      answer = this.#send(stream.id, actor, method, args, budget, lane, WINDOW, parent, "", Delivery.AtMostOnce);
     } catch (error) {
-      stream.fail(error);
+      return stream.fail(error);
     }
+    if (answer === undefined) this.#await(stream, budget);
+    else settleWith(stream, answer);
   }
 
   /** @internal */
@@ -321,7 +317,16 @@ export class Calls {
       pending.onAbort = () => pending.cancel("cancelled");
       pending.signal.addEventListener("abort", pending.onAbort, { once: true });
     }
+    // The method may have run until its first wait, and ended its caller meanwhile.
+    const { signal, parent } = pending;
+    if (signal?.aborted === true || (parent !== null && parent.abortedWith !== null)) pending.cancel("cancelled");
   }
+}
+
+function settleWith(pending: Pending, message: ReplyMessage | ItemMessage): void {
+  if (message[0] === MessageType.Item) pending.item(message[4]);
+  else if (message[4] === null) pending.settle(message[5]);
+  else pending.fail(decodeError(message[4]));
 }
 
 /** A call on its way out, and those whose sending led to it. */

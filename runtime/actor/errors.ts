@@ -85,10 +85,22 @@ export type WireError = readonly [
   started: Started,
   retryAfterMs: number | null,
   data: unknown,
+  /** Where it was thrown; only from a node in development. */
+  stack?: string,
 ];
 
-/** Turns any thrown value into plain data. What is not a `TroupeError` becomes `method_failed`, started `yes`. */
-export function encodeError(error: unknown): WireError {
+/** Longest stack that travels, characters. */
+const MAX_STACK = 8_192;
+
+/**
+ * Turns any thrown value into plain data. What is not a `TroupeError` becomes `method_failed`, started `yes`. A stack names
+ * files and functions of the node, so it goes along `withStack` only.
+ */
+export function encodeError(error: unknown, withStack = false): WireError {
+  if (withStack && error instanceof Error && typeof error.stack === "string") {
+    const [code, message, started, retryAfterMs, data] = encodeError(error);
+    return [code, message, started, retryAfterMs, data, error.stack.slice(0, MAX_STACK)];
+  }
   if (error instanceof TroupeError) {
     return [error.code, error.message, error.started, error.retryAfterMs ?? null, error.data ?? null];
   }
@@ -98,7 +110,10 @@ export function encodeError(error: unknown): WireError {
 
 /** The error that `encodeError` described. A code this version does not know becomes `method_failed`. */
 export function decodeError(wire: WireError): TroupeError {
-  const [code, message, started, retryAfterMs, data] = wire;
+  const [code, message, started, retryAfterMs, data, stack] = wire;
   const known = Object.hasOwn(ERROR_CODES, code) ? (code as ErrorCode) : "method_failed";
-  return new TroupeError(known, message, { started, retryAfterMs: retryAfterMs ?? undefined, data: data ?? undefined });
+  const options = { started, retryAfterMs: retryAfterMs ?? undefined, data: data ?? undefined };
+  const error = new TroupeError(known, message, options);
+  if (typeof stack === "string") error.stack = `${error.stack}\nthrown at the actor as ${stack}`;
+  return error;
 }

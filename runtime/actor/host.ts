@@ -18,6 +18,7 @@ import type {
   WorkerServices,
 } from "./define.ts";
 import { encodeError, TroupeError } from "./errors.ts";
+import { freeze } from "./frozen.ts";
 import { type ActorId, type Epoch, type Incarnation, kindOf } from "./ids.ts";
 import {
   type CallMessage,
@@ -103,6 +104,8 @@ export interface HostOptions {
   firstCallId?: number;
   /** Runs a round of turns after the event loop had its turn. Default `setImmediate`; simulations have a loop of their own. */
   nextRound?: (run: () => void) => void;
+  /** Arguments that travel by reference are frozen, and errors of methods carry their stack to the caller. Default false. */
+  development?: boolean;
   without?: readonly HostGuard[];
 }
 
@@ -128,6 +131,7 @@ export class Host implements Origin {
   readonly services: WorkerServices;
   readonly io: HostIo;
   readonly leaseDeadline: () => number;
+  readonly development: boolean;
   readonly without: ReadonlySet<HostGuard>;
   /** Calls queued or running here, by name. */
   readonly turns = new OriginTable<Turn>();
@@ -153,6 +157,7 @@ export class Host implements Origin {
     this.wheel = new DeadlineWheel(options.clock);
     this.services = options.services;
     this.io = options.io;
+    this.development = options.development ?? false;
     this.without = new Set(options.without);
     this.leaseDeadline = this.without.has("lease") ? () => Number.POSITIVE_INFINITY : options.leaseDeadline;
     this.#nextRound = options.nextRound ?? setImmediate;
@@ -207,6 +212,7 @@ export class Host implements Origin {
       const activation = this.#activations.get(message[4]);
       if (activation !== undefined) {
         if (message[0] === MessageType.Call) {
+          if (this.development) freeze(message[7]);
           return activation.straight ? this.#deliverCall(message, false) : this.#hold(activation, message);
         }
         const held = this.#held.get(activation.id)?.some((call) => call[1] === message[1]) ?? false;

@@ -351,6 +351,7 @@ export class SimulatedNode {
         });
       },
       leaseDeadline: () => this.#lease,
+      development: true,
       nextRound: (run) => void clock.after(0, run),
       maxResidents,
       firstCallId: index === IO_THREAD ? 0 : ++this.#lives * CALL_IDS_PER_LIFE,

@@ -133,6 +133,7 @@ await runWorker<WorkerIo>(({ thread, clock, data, io, lease }): WorkerThread => 
         leaseDeadline: () => lease.read(),
         maxStarts,
         firstCallId: life * CALL_IDS_PER_LIFE,
+        development: process.env.NODE_ENV === "development",
       });
       host = started;
       data.onmessage((message) => started.deliver(message));

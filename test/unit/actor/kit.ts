@@ -84,6 +84,8 @@ export class TestCluster {
   readonly nodes = new Map<Incarnation, TestNode>();
   readonly dead = new Set<Incarnation>();
   readonly loads = new Map<Incarnation, number>();
+  /** Of nodes added from now on. */
+  development = false;
   /** Links that are down, as `a|b` in order. */
   readonly cut = new Set<string>();
   /** Messages that get lost, without anybody being told. */
@@ -270,6 +272,7 @@ export class TestNode {
         },
         send: (message) => this.router.fromThread(0, message),
         leaseDeadline: () => this.lease,
+        development: cluster.development,
         maxResidents: this.maxResidents,
         maxStarts: this.maxStarts,
       });
