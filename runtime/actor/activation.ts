@@ -56,7 +56,9 @@ const DEACTIVATE_MS = 2_000;
 /** Unused for so long, an activation with nothing in memory is passivated where others are moved, milliseconds. */
 const RELEASED_AFTER_MS = 60_000;
 /** A turn that takes this long is reported, milliseconds. */
-const SLOW_TURN_MS = 1_000;
+export const SLOW_TURN_MS = 1_000;
+/** Calls that are named when they stand behind a slow turn. */
+const BEHIND = 8;
 const MAX_STREAMS = 65_536;
 
 export class Activation implements StartContext<unknown, unknown> {
@@ -660,11 +662,7 @@ export class Activation implements StartContext<unknown, unknown> {
   #ended(turn: Turn, error: unknown, value: unknown): void {
     this.#removeRunning(turn);
     const tookMs = this.host.clock.now() - turn.startedAt;
-    if (tookMs >= SLOW_TURN_MS) {
-      this.host.services.count("troupe_slow_turns_total");
-      const [, , , , actor, , method] = turn.message;
-      this.host.services.events.emit({ type: "slow-turn", actor, method, ms: tookMs, waiting: this.queued });
-    }
+    if (tookMs >= SLOW_TURN_MS) this.slow(turn, tookMs, true);
     if (turn.status === "running") this.#answer(turn, error, value);
     else this.#answerRepeats(turn, error, value);
     if (this.status === "active") {
@@ -672,6 +670,16 @@ export class Activation implements StartContext<unknown, unknown> {
     } else {
       this.#checkQuiet();
     }
+  }
+
+  /** Tells of a turn that takes long. */
+  slow(turn: Turn, ms: number, over: boolean): void {
+    const { events } = this.host.services;
+    if (this.host.noticeSlow(turn, over)) this.host.services.count("troupe_slow_turns_total");
+    if (!events.heard) return;
+    const [, , , , actor, , method] = turn.message;
+    const behind = this.#mailbox?.methods(BEHIND) ?? [];
+    events.emit({ type: "slow-turn", actor, method, ms, over, waiting: this.queued, behind });
   }
 
   #startStream(turn: Turn, method: RunnableDefinition["methods"][string], args: readonly unknown[]): void {

@@ -6,7 +6,7 @@
  * the event loop gets its turn, so sockets and timers are never starved.
  */
 import type { StandardSchemaV1 } from "@standard-schema/spec";
-import { Activation } from "./activation.ts";
+import { Activation, SLOW_TURN_MS } from "./activation.ts";
 import { Calls, type Origin } from "./calls.ts";
 import type { Clock } from "./clock.ts";
 import type {
@@ -148,6 +148,9 @@ export class Host implements Origin {
   readonly #starts: Starts;
   readonly #nextRound: (run: () => void) => void;
   #round = false;
+  #looking = false;
+  /** Slow turns that were told of and are not over. */
+  readonly #slow = new Set<Turn>();
   #sweeping = false;
 
   constructor(options: HostOptions) {
@@ -228,6 +231,7 @@ export class Host implements Origin {
   keep(turn: Turn): void {
     this.turns.set(turn.message, turn);
     if (turn.deadline !== Number.POSITIVE_INFINITY) this.wheel.add(turn);
+    if (!this.#looking) this.#lookForSlow();
     // A cancel that its own method caused, before its first wait.
     const cancel = this.#earlyCancels.size === 0 ? undefined : this.#earlyCancels.get(turn.message);
     if (cancel === undefined) return;
@@ -425,6 +429,28 @@ export class Host implements Origin {
       activation.stop("idle");
       return;
     }
+  }
+
+  /** @internal Whether a slow turn is noticed for the first time. */
+  noticeSlow(turn: Turn, over: boolean): boolean {
+    if (over) return !this.#slow.delete(turn);
+    this.#slow.add(turn);
+    return true;
+  }
+
+  /** Looks once a `SLOW_TURN_MS` at the turns that run, as long as there are any. */
+  #lookForSlow(): void {
+    this.#looking = true;
+    this.clock.after(SLOW_TURN_MS, () => {
+      this.#looking = false;
+      const now = this.clock.now();
+      for (const turn of this.turns.values()) {
+        if (turn.status !== "running" || turn.iterator !== undefined || this.#slow.has(turn)) continue;
+        const ms = now - turn.startedAt;
+        if (ms >= SLOW_TURN_MS) turn.activation.slow(turn, ms, false);
+      }
+      if (this.turns.size > 0) this.#lookForSlow();
+    });
   }
 
   #sweepIdle(): void {

@@ -61,6 +61,18 @@ export class Mailbox {
     return true;
   }
 
+  /** The methods of the first `limit` turns, in the order in which they would run. */
+  methods(limit: number): string[] {
+    const first: string[] = [];
+    for (const lane of this.#lanes) {
+      for (const turn of lane ?? []) {
+        if (first.length === limit) return first;
+        first.push(turn.message[6]);
+      }
+    }
+    return first;
+  }
+
   /** Empties it, in the order in which turns would have run. */
   takeAll(): Turn[] {
     const all = this.#lanes.flatMap((lane) => lane ?? []);

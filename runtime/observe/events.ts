@@ -17,8 +17,11 @@ export type DiagnosticEvent =
   | { type: "fenced"; actor: string }
   /** A call was refused at a bound. */
   | { type: "shed"; actor: string; reason: string }
-  /** A turn took long; `waiting` calls stood behind it. */
-  | { type: "slow-turn"; actor: string; method: string; ms: number; waiting: number }
+  /**
+   * A turn takes long, told once while it runs (`over` false) and at its end. `waiting` calls stand behind it, the methods
+   * of the first few are named.
+   */
+  | { type: "slow-turn"; actor: string; method: string; ms: number; over: boolean; waiting: number; behind: string[] }
   | { type: "cancelled"; actor: string; method: string; reason: string; started: boolean }
   /** A reminder's turn began, `lateMs` after its time. */
   | { type: "reminded"; actor: string; name: string; lateMs: number }

@@ -14,7 +14,7 @@ import { type Clock, systemClock } from "../actor/clock.ts";
 import type { AbortReason } from "../actor/errors.ts";
 import { clockOffset } from "./clock_offset.ts";
 import { converse, type Remote } from "./conversation.ts";
-import { heapShare } from "./heap.ts";
+import { brokeHeapLimit, heapShare } from "./heap.ts";
 import { LeaseWord } from "./lease_word.ts";
 
 /** Time an answer gets to leave before the thread ends, milliseconds. */
@@ -131,6 +131,8 @@ function startHeartbeat({ heartbeat, heartbeatMs }: WorkerBoot): void {
   const cells = new Int32Array(heartbeat);
   let due = performance.now();
   const beat = (): void => {
+    // Uncaught, so that the thread ends as from any other error.
+    if (brokeHeapLimit()) throw new Error("the worker reached its heap limit");
     const now = performance.now();
     Atomics.store(cells, Vital.LateMs, Math.max(0, Math.round(now - due)));
     Atomics.store(cells, Vital.HeapPermille, Math.round(1_000 * heapShare()));

@@ -19,6 +19,16 @@ export function heapShare(): number {
   return heap_size_limit > 0 ? used_heap_size / heap_size_limit : 0;
 }
 
+const { heap_size_limit: limitAtStart } = getHeapStatistics();
+
+/**
+ * Whether this thread has met its limit and goes on all the same. Node.js ends such a thread; Deno breaks off whatever ran
+ * just then, raises the limit and goes on, with nobody knowing what was left half done.
+ */
+export function brokeHeapLimit(): boolean {
+  return getHeapStatistics().heap_size_limit > limitAtStart;
+}
+
 /** The heap of a worker where nothing is configured, MiB: an equal part for each of the node's threads. */
 export function defaultHeapMib(workers: number, memoryBytes: number = machineMemory()): number {
   const part = (memoryBytes * SHARE) / MIB / (workers + 1);

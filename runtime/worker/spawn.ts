@@ -12,7 +12,7 @@ export const isDeno = "Deno" in globalThis;
 
 export interface SpawnOptions {
   transferList?: TransferListItem[];
-  /** Heap and stack limits, MiB. Node.js ends a worker that passes them; Deno ignores them. */
+  /** Heap and stack limits, MiB. A worker that passes them is ended; see `heap.ts`. */
   resourceLimits?: ResourceLimits;
   /** Shown by debuggers and profilers. */
   name?: string;

@@ -49,6 +49,32 @@ it("tells a fenced activation and a route that was out of date", async () => {
   assert.equal((await fenced).actor, "simple/x");
 });
 
+it("tells of a turn that takes long while it runs and at its end: actor, method, and what waits behind it", async () => {
+  const node = singleNode(Simple);
+  const heard: DiagnosticEvent[] = [];
+  node.events.on((event) => void (event.type === "slow-turn" && heard.push(event)));
+  const controller = new AbortController();
+  const call = node.actor(Simple, "x").with({ signal: controller.signal }).hang();
+  const queued = node.actor(Simple, "x").go();
+  const running = await node.events.next("slow-turn");
+  assert.equal(heard.length, 1);
+  controller.abort();
+  await assert.rejects(call);
+  await queued;
+  const [first, last] = heard;
+  assert.equal(first, running);
+  assert.ok(last?.type === "slow-turn" && last.ms >= running.ms && running.ms >= 1_000);
+  const what = { type: "slow-turn", actor: "simple/x", method: "hang", waiting: 1, behind: ["go"] };
+  assert.deepEqual(
+    [running, last],
+    [
+      { ...what, ms: running.ms, over: false },
+      { ...what, ms: last.ms, over: true },
+    ],
+  );
+  assert.equal(node.counts.get("troupe_slow_turns_total"), 1);
+});
+
 it("gives a slow reader the newest events, and never more than it keeps", async () => {
   const { events } = singleNode(Simple);
   const reader = events[Symbol.asyncIterator]();

@@ -123,6 +123,17 @@ describe("a timer", () => {
     assert.deepEqual(log, ["failed", "failed", "failed"]);
   });
 
+  it("leaves state in memory: what it did not commit goes with the activation", async () => {
+    const { cluster, node } = await one();
+    const ref = node.actor(Clockwork, "a");
+    await ref.every(100, 0);
+    await cluster.advance(550);
+    assert.equal(await ref.ticks(), 5);
+    await ref.passivate();
+    await cluster.advance(100);
+    assert.equal(await ref.ticks(), 0);
+  });
+
   it("may commit", async () => {
     const { cluster, node } = await one();
     const ref = node.actor(Clockwork, "a");
