@@ -68,6 +68,7 @@ import type { PeerEvents, Peers } from "./placement/peers.ts";
 import { candidates, chooseNode } from "./placement/placement.ts";
 import { ReminderWatch } from "./placement/reminder_watch.ts";
 import { type KindInfo, Router } from "./placement/router.ts";
+import { skewBetween } from "./placement/skew.ts";
 import { kindsOf, loadDefinitions } from "./worker/definitions.ts";
 import type { WorkerIo, WorkerSettings, WorkerThread } from "./worker/entry.ts";
 import { defaultHeapMib, heapShare } from "./worker/heap.ts";
@@ -152,6 +153,8 @@ class Node implements RunningNode {
   readonly #peerLoads: PeerLoads = new PeerLoads(this.#clock);
   readonly #guards = new Map<number, GuardScope>();
   readonly #kinds = new Map<string, KindInfo>();
+  /** Nodes whose code was compared with this one's. */
+  readonly #compared = new Set<Incarnation>();
   readonly #nodeActor: NodeActor;
   readonly #modules: readonly string[];
   readonly #resolveClosed: () => void;
@@ -433,8 +436,26 @@ class Node implements RunningNode {
   }
 
   async #setState(state: NodeRecord["state"]): Promise<void> {
-    this.#record = { ...this.#record, state, kinds: [...this.#kinds.keys()] };
+    const versions = [...this.#kinds].map(([kind, { stateVersion = 1 }]) => [kind, stateVersion] as const);
+    const stateVersions = Object.fromEntries(versions.filter(([, version]) => version !== 1));
+    this.#record = { ...this.#record, state, kinds: [...this.#kinds.keys()], stateVersions };
     await this.#membership?.update(this.#record);
+  }
+
+  /** Tells of nodes that do not run the same code, once of each. */
+  #tellSkew(members: readonly Member[]): void {
+    for (const member of members) {
+      const { incarnation, liveness, state, id } = member;
+      if (liveness === "dead" || state === "joining" || incarnation === this.#incarnation) continue;
+      if (this.#compared.has(incarnation)) continue;
+      this.#compared.add(incarnation);
+      for (const what of skewBetween(this.#record, member)) {
+        this.#log.warn("another node does not run the same code", { other: id, what });
+        this.events.emit({ type: "skew", node: id, what });
+      }
+    }
+    const alive = new Set(members.map(({ incarnation }) => incarnation));
+    for (const incarnation of this.#compared) if (!alive.has(incarnation)) this.#compared.delete(incarnation);
   }
 
   #member(which: (member: Member) => boolean): Member | undefined {
@@ -574,7 +595,11 @@ class Node implements RunningNode {
       metrics: this.#metrics,
     });
     this.#reminders = watch;
-    membership.onView(({ members }) => watch.viewChanged(members));
+    membership.onView(({ members }) => {
+      watch.viewChanged(members);
+      this.#tellSkew(members);
+    });
+    this.#tellSkew(membership.view.members);
     watch.viewChanged(membership.view.members);
   }
 

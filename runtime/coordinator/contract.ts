@@ -63,6 +63,8 @@ export interface NodeRecord {
   /** Actor kinds this node can run, and upstream servers it hosts. */
   kinds: readonly string[];
   servers: readonly string[];
+  /** Versions of the kinds' state that are not 1. */
+  stateVersions?: Readonly<Record<string, number>>;
   /** `joining` and `draining` nodes are never given new actors. */
   state: "joining" | "active" | "draining";
 }

@@ -26,6 +26,8 @@ export type DiagnosticEvent =
   /** A reminder's turn began, `lateMs` after its time. */
   | { type: "reminded"; actor: string; name: string; lateMs: number }
   | { type: "worker-restarted"; thread: number; reason: string }
+  /** Another node does not run the same code; see `placement/skew.ts`. */
+  | { type: "skew"; node: string; what: string }
   | { type: "parked" }
   | { type: "rejoined"; incarnation: string }
   | { type: "drained"; node: string };

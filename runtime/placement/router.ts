@@ -70,6 +70,8 @@ export interface KindInfo {
   placement: PlacementPolicy;
   /** Only `create` makes one. */
   requireState: boolean;
+  /** Version of its state's shape; default 1. */
+  stateVersion?: number;
   /** On the I/O thread; only for Troupe's own. */
   io: boolean;
 }

@@ -11,6 +11,8 @@ export interface KindReport {
   kind: string;
   placement: PlacementPolicy;
   requireState: boolean;
+  /** Version of its state's shape. */
+  stateVersion: number;
 }
 
 /** The actor definitions among a module's exports. */
@@ -49,5 +51,6 @@ export function kindsOf(definitions: ReadonlyMap<string, RunnableDefinition>): K
     kind,
     placement,
     requireState: state?.required ?? false,
+    stateVersion: state?.version ?? 1,
   }));
 }
