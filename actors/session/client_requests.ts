@@ -4,10 +4,12 @@
  * Ids are the session's own and contain the activation's epoch: an answer to a request of an earlier activation is
  * recognised and dropped, and two upstreams never collide. A request settles once: by the client's response, on whatever
  * replica it arrives, or when the upstream no longer wants it (then the client is told with `notifications/cancelled`).
+ * A client that comes back without naming what it had is offered again what it was asked, under the same id.
  * A progress token of the upstream is replaced by the request's id and put back when the client reports progress.
  */
 import type { TroupeError } from "../../runtime/actor/errors.ts";
 import { RpcError, type RpcId, type RpcResponse } from "../../transports/upstream/contract.ts";
+import type { SessionParts } from "./parts.ts";
 import { isId, isObject } from "./rpc.ts";
 import type { EventStream } from "./streams.ts";
 
@@ -16,7 +18,8 @@ export interface ClientRequest {
   readonly upstream: string;
   /** The client's call in whose course it came. */
   readonly related: number | undefined;
-  readonly stream: EventStream;
+  /** Where it was sent last. */
+  stream: EventStream;
   /** The upstream's own progress token. */
   readonly token: RpcId | undefined;
   /** The upstream's own id of it, where another owner of this session could answer it. */
@@ -94,4 +97,23 @@ export function replaceToken(
   const meta = params?._meta;
   if (!isObject(meta) || !isId(meta.progressToken)) return { token: undefined, params };
   return { token: meta.progressToken, params: { ...params, _meta: { ...meta, progressToken: id } } };
+}
+
+/**
+ * A client opened `stream` without saying what it had before: what it was asked on connections that are gone is asked
+ * here. It may have seen a question already; the id is the same, and the first answer counts.
+ */
+export function offerAgain({ requests, streams }: SessionParts, stream: EventStream): void {
+  if (requests === undefined || streams === undefined) return;
+  for (const request of requests.all()) {
+    const moved = streams.moveTo(stream, request.stream, (data) => asks(data, request.id));
+    if (moved) request.stream = stream;
+  }
+}
+
+/** Whether `data`, an event's text, is the request `id`. */
+function asks(data: string, id: string): boolean {
+  if (!data.includes(id)) return false;
+  const message: unknown = JSON.parse(data);
+  return isObject(message) && message.method !== undefined && message.id === id;
 }

@@ -127,7 +127,7 @@ export interface StoredCall {
 /** One SSE stream: `waiting` are the client's requests it has not answered yet; without any a POST's stream is complete. */
 export type StoredStream = [id: string, seq: number, position: number, trimmed: number, waiting: RpcId[]];
 
-/** `wallMs`: when it was added. */
+/** `wallMs`: when it was added. `data` is empty for an event that went to another stream instead. */
 export type StoredEvent = [stream: string, seq: number, wallMs: number, data: string];
 
 /** What the management API tells of a session. */

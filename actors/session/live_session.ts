@@ -3,6 +3,7 @@
  */
 import type { ActivationContext } from "../../runtime/actor/define.ts";
 import { type AbortReason, TroupeError } from "../../runtime/actor/errors.ts";
+import { offerAgain } from "./client_requests.ts";
 import type { EventsCall, PostAnswer, SessionEvent, SessionState } from "./contract.ts";
 import { FromClient } from "./from_client.ts";
 import { FromUpstreams } from "./from_upstreams.ts";
@@ -78,6 +79,7 @@ export class LiveSession implements SweptSession {
     const { stream, lastEventId } = call;
     const named = stream === null ? streams.standalone() : streams.find(stream);
     const source = lastEventId === null ? named : streams.resume(lastEventId);
+    if (stream === null && lastEventId === null) offerAgain(this.#parts, source);
     void tellLostMemory(this.#parts, source);
     try {
       yield* streams.read(source, signal);

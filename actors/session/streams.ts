@@ -3,7 +3,7 @@
  *
  * ## Streams
  * Each POST that is answered as SSE has a stream of its own; the standalone GET stream takes what belongs to no call.
- * A message goes to exactly one stream. A stream has at most one reader: a newer one ends the older (clients reconnect
+ * A message goes to exactly one stream, and to another only in place of it (`moveTo`). A stream has at most one reader: a newer one ends the older (clients reconnect
  * before the old socket is seen dead), and what nobody reads yet waits in `pending`.
  *
  * ## The log
@@ -58,7 +58,8 @@ interface Entry {
   readonly stream: EventStream;
   /** Position in its stream, from 1; 0 for ephemeral messages. */
   readonly seq: number;
-  readonly data: string;
+  /** `""` for an event that moved to another stream: its number stays taken, and nothing is sent for it. */
+  data: string;
   readonly at: number;
   /** Set on the wish to close the connection. */
   readonly retryMs: number | undefined;
@@ -197,6 +198,22 @@ export class Streams {
   }
 
   /**
+   * Sends the durable event of `from` that `isIt` picks on `to` in its place, unless somebody reads `from` or its edge is
+   * about to. False: it stays where it is.
+   */
+  moveTo(to: EventStream, from: EventStream, isIt: (data: string) => boolean): boolean {
+    const read = from.reader !== undefined || !(from.opened || from.shared);
+    if (from.ended || (read && from !== to)) return false;
+    const entry = this.#log.find(({ stream, data, taken }) => stream === from && (taken || from !== to) && isIt(data));
+    if (entry === undefined) return false;
+    const { data } = entry;
+    this.#bytes -= data.length;
+    entry.data = "";
+    this.send(to, data);
+    return true;
+  }
+
+  /**
    * Adds a message that is worth nothing after the connection. A promise says that the sender should wait: the reader is
    * behind. It settles when the reader has caught up or went away, and in any case after `CATCH_UP_MS`.
    */
@@ -301,6 +318,7 @@ export class Streams {
           }
           if (!this.#journal.has(entry.change)) break;
           stream.pending.shift();
+          if (entry.seq > 0 && entry.data === "") continue;
           yield this.#take(stream, entry);
           if (entry.retryMs !== undefined) return;
         }

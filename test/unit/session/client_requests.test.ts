@@ -202,3 +202,64 @@ describe("a request of an upstream", () => {
     assert.deepEqual(await asked, { ok: true });
   });
 });
+
+describe("a client whose edge died, and which comes back without naming an event", () => {
+  const ids = ({ messages }: Connection): unknown[] =>
+    messages.filter(({ method }) => method === "elicitation/create").map(({ id }) => id);
+
+  it("is asked again under the same id, on the stream it opens, and the first answer counts", async () => {
+    const world = await begun();
+    const { related, stream } = await calling(world);
+    const asked = world.one.ask("elicitation/create", { message: "?" }, related);
+    const lost = await stream;
+    await settle();
+    const [id] = ids(lost);
+    await lost.drop();
+    const get = world.listen();
+    await settle();
+    assert.deepEqual(ids(get), [id]);
+    await world.post({ jsonrpc: "2.0", id, result: { action: "accept" } });
+    assert.deepEqual(await asked, { action: "accept" });
+    const resumed = world.resume(lost.events[0]?.id ?? "");
+    await settle();
+    assert.deepEqual(ids(resumed), [], "a message is on one stream");
+  });
+
+  it("is asked again after its session's owner died too", async () => {
+    const world = await begun();
+    const upstream = world.one;
+    upstream.resumable = true;
+    const { related, stream } = await calling(world);
+    upstream.ask("elicitation/create", { message: "?" }, related).catch(() => {});
+    const lost = await stream;
+    await settle();
+    await lost.drop();
+    await world.move("fenced");
+    const get = world.listen();
+    await settle();
+    assert.deepEqual(ids(get), ids(lost));
+    await get.drop();
+    await world.move("fenced");
+    const later = world.listen();
+    await settle();
+    assert.deepEqual(ids(later), ids(lost), "the standalone stream can be lost as well");
+    await world.post({ jsonrpc: "2.0", id: ids(lost)[0], result: { action: "accept" } });
+    await settle();
+    assert.deepEqual([...upstream.laterAnswers.values()].at(-1), { action: "accept" });
+  });
+
+  it("is not asked twice while somebody reads the question's own stream, or resumes it", async () => {
+    const world = await begun();
+    const { related, stream } = await calling(world);
+    world.one.ask("elicitation/create", { message: "?" }, related).catch(() => {});
+    const connection = await stream;
+    await settle();
+    const get = world.listen();
+    await settle();
+    assert.deepEqual(ids(get), []);
+    await connection.drop();
+    const resumed = world.resume(connection.events[0]?.id ?? "");
+    await settle();
+    assert.deepEqual([ids(resumed).length, ids(get).length], [1, 0]);
+  });
+});
