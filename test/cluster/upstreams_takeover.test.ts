@@ -32,9 +32,12 @@ describe("upstreams of a session whose node is gone", { skip: redisAvailable() ?
     open.push(connection);
     return connection;
   };
-  /** A session owned by node `OWNER` that has called its upstream. */
+  /** A session owned by node `OWNER`, which may refuse while it has just started and loads what it needs. */
+  const opened = (server: string): Promise<OpenSession> =>
+    waitUntil(() => openSession(url(OWNER, server)), SOON_MS, "a session");
+  /** One that has called its upstream. */
   const begin = async (server: string): Promise<OpenSession> => {
-    const session = await openSession(url(OWNER, server));
+    const session = await opened(server);
     const reply = await post(url(EDGE, server), callBody("warm", "echo", { text: "warm" }), session.headers);
     assert.equal(reply.status, 200, reply.text);
     return session;
@@ -185,7 +188,7 @@ describe("upstreams of a session whose node is gone", { skip: redisAvailable() ?
   });
 
   it("a module that saves its memory has it after its node died: nothing is lost, and nothing told", async () => {
-    const session = await openSession(url(OWNER, "notes"));
+    const session = await opened("notes");
     for (const title of ["first", "second"]) {
       const reply = await post(url(EDGE, "notes"), callBody(title, "add", { title, text: "…" }), session.headers);
       assert.equal(reply.status, 200, reply.text);
@@ -212,11 +215,12 @@ describe("upstreams of a session whose node is gone", { skip: redisAvailable() ?
   /** A session whose client can be asked. */
   async function askable(server: string): Promise<OpenSession> {
     const body = initializeBody();
-    const reply = await post(url(OWNER, server), {
-      ...body,
-      params: { ...body.params, capabilities: { elicitation: {} } },
-    });
-    const id = reply.headers.get("mcp-session-id") ?? "";
+    const asking = { ...body, params: { ...body.params, capabilities: { elicitation: {} } } };
+    const id = await waitUntil(
+      async () => (await post(url(OWNER, server), asking)).headers.get("mcp-session-id"),
+      SOON_MS,
+      "a session",
+    );
     const headers = { "mcp-session-id": id, "mcp-protocol-version": "2025-11-25" };
     await post(url(OWNER, server), { jsonrpc: "2.0", method: "notifications/initialized" }, headers);
     return { id, version: "2025-11-25", headers };
