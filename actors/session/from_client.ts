@@ -27,6 +27,7 @@ import {
   refused,
   resultText,
 } from "./rpc.ts";
+import { joinScope } from "./scoped_call.ts";
 
 type Params = Record<string, unknown> | undefined;
 
@@ -172,16 +173,21 @@ export class FromClient {
 
   /** MCP, Cancellation: what is unknown or over is ignored, and `initialize` cannot be cancelled. */
   #cancel(params: Params): void {
-    const parts = this.#parts;
-    const call = isId(params?.requestId) ? parts.calls?.byId(params.requestId) : undefined;
+    const { calls } = this.#parts;
+    const call = isId(params?.requestId) ? calls?.byId(params.requestId) : undefined;
     if (call === undefined || call.method === "initialize") return;
+    this.#stopWork(call, typeof params?.reason === "string" ? params.reason : undefined, () => calls?.abandon(call));
+  }
+
+  /** Ends a call by `end`, and what works on it. */
+  #stopWork(call: ClientCall, reason: string | undefined, end: () => void): void {
+    const parts = this.#parts;
     parts.ctx.worker.count("troupe_session_cancelled_total");
-    const reason = typeof params?.reason === "string" ? params.reason : undefined;
     // Before the stream ends: the client learns that what the upstream asked it in the course of this call is moot.
     for (const request of parts.requests?.select(({ related }) => related === call.related) ?? []) {
       parts.withdraw(request, "the request it belonged to was cancelled");
     }
-    parts.calls?.abandon(call);
+    end();
     for (const client of parts.upstreams?.clients() ?? []) client.cancel(call.related, reason);
   }
 
@@ -189,13 +195,24 @@ export class FromClient {
     const meta = params?._meta;
     const token = isObject(meta) && isId(meta.progressToken) ? meta.progressToken : undefined;
     const call = this.#parts.needCalls().begin(exchange, id, method, params, token);
+    const leave = isObject(meta) ? this.#joinScope(call, meta) : undefined;
     let answer: Promise<unknown>;
     try {
       answer = again ? this.#answerAgain(call) : this.#answer(call, params);
     } catch (error) {
+      leave?.();
       return this.#fail(call, error);
     }
-    this.#settle(call, answer);
+    this.#settle(call, leave === undefined ? answer : answer.finally(leave));
+  }
+
+  #joinScope(call: ClientCall, meta: Record<string, unknown>): (() => void) | undefined {
+    const { ctx } = this.#parts;
+    return joinScope(ctx, ctx.worker.clock, meta, (reason) => {
+      if (call.settled) return;
+      const error = new TroupeError("cancelled", `the request's scope was cancelled: ${reason}`, { started: "yes" });
+      this.#stopWork(call, reason, () => this.#fail(call, error));
+    });
   }
 
   /**

@@ -1,6 +1,8 @@
 /** Calls in flight: cancellation, progress, failures of upstreams. */
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
+import { Cancellation } from "../../../actors/cancellation/cancellation.ts";
+import { makeRef } from "../../../runtime/actor/ref.ts";
 import {
   errorOf,
   FakeUpstream,
@@ -9,6 +11,7 @@ import {
   LATER,
   messageOf,
   paramsOf,
+  resultOf,
   settle,
   World,
   type WorldOptions,
@@ -103,6 +106,59 @@ describe("cancelling", () => {
     await settle();
     await world.notify("notifications/cancelled", { requestId: "c" });
     assert.equal(kindOf(await world.request("ping", undefined, "c")), "json");
+  });
+});
+
+describe("a request that names a cancellation scope", () => {
+  const meta = { "troupe/cancellationScope": "import-7" };
+  /** A session beside the scope. */
+  async function scoped(): Promise<{ world: World; cancel: (reason: string) => Promise<boolean> }> {
+    const world = await begun();
+    world.run(Cancellation, "import-7");
+    const scope = makeRef(world.host.calls, Cancellation, "import-7", null);
+    return { world, cancel: (reason) => scope.cancel(reason) };
+  }
+
+  it("is cancelled with the scope, down to the upstream, and answered with an error that says so", async () => {
+    const { world, cancel } = await scoped();
+    const answers = ["a", "b"].map((id) => world.request("tools/call", { name: id, _meta: meta }, id));
+    const other = world.request("tools/call", { name: "other" }, "other");
+    await settle();
+    await cancel("the import was given up");
+    for (const answer of answers) {
+      const { message, data } = errorOf(await answer);
+      assert.match(message, /the import was given up/);
+      assert.equal(data?.code, "cancelled");
+    }
+    const cancelled = world.one.requests.map(({ params, cancelled: reason }) => [params?.name, reason]);
+    assert.deepEqual(cancelled.slice(-3), [
+      ["a", "the import was given up"],
+      ["b", "the import was given up"],
+      ["other", false],
+    ]);
+    world.one.last("tools/call").answer("fine");
+    assert.equal(resultOf(await other), "fine");
+  });
+
+  it("leaves the scope when it is over, and then hears nothing of it", async () => {
+    const { world, cancel } = await scoped();
+    const answer = world.request("tools/call", { name: "x", _meta: meta }, "a");
+    await settle();
+    world.one.last("tools/call").answer("done");
+    assert.equal(resultOf(await answer), "done");
+    await settle();
+    await cancel("late");
+    assert.equal(world.counts.get("troupe_session_cancelled_total"), undefined);
+  });
+
+  it("that means nothing is a request as any other", async () => {
+    const world = await begun();
+    for (const id of ["", 7, null, "x".repeat(257)]) {
+      const answer = world.request("tools/call", { name: "x", _meta: { "troupe/cancellationScope": id } });
+      await settle();
+      world.one.last("tools/call").answer("done");
+      assert.equal(resultOf(await answer), "done");
+    }
   });
 });
 

@@ -3,6 +3,7 @@
  * threads, no waiting: time passes only by `clock.advance`.
  */
 
+import { Cancellation } from "../../../actors/cancellation/cancellation.ts";
 import type { PostAnswer, SessionDescription, SessionEvent, SessionState } from "../../../actors/session/contract.ts";
 import type { LiveSession } from "../../../actors/session/live_session.ts";
 import { openSession } from "../../../actors/session/open.ts";
@@ -396,7 +397,10 @@ export class World {
       incarnation: "1" as Incarnation,
       thread: 1,
       clock: this.clock,
-      definitions: new Map([["session", watched as RunnableDefinition]]),
+      definitions: new Map<string, RunnableDefinition>([
+        ["session", watched as RunnableDefinition],
+        ["cancellation", Cancellation as RunnableDefinition],
+      ]),
       services,
       io: {
         commit: async (_actor, _epoch, version, bytes) => {
@@ -424,6 +428,11 @@ export class World {
     });
     if (opening.kind !== "opened") throw new Error(opening.body);
     this.#activate({ ...opening.state, ...options.state });
+  }
+
+  /** Another actor beside the session. */
+  run(definition: { kind: string }, key: string): void {
+    this.host.deliver([HostMessageType.Activate, actorId(definition.kind, key), "other" as Epoch, 0, null]);
   }
 
   upstream(name: string): FakeUpstream {
