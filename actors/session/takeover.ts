@@ -10,7 +10,7 @@
  *
  * What became of the memory of upstreams is told apart from that (memory.ts).
  */
-import type { RpcId, UpstreamClient } from "../../transports/upstream/contract.ts";
+import type { UpstreamClient } from "../../transports/upstream/contract.ts";
 import { type ClientCall, Exchange } from "./calls.ts";
 import type { StoredCall, StoredLog, StoredQuestion } from "./contract.ts";
 import type { FromClient } from "./from_client.ts";
@@ -66,16 +66,13 @@ function takeQuestion(
   calls: readonly Restored[],
 ): void {
   const upstream = question === undefined ? undefined : connected(parts, question.upstream);
-  if (question === undefined || upstream?.resumeQuestion === undefined) return withdraw(parts, id, stream);
+  const resume = upstream?.resumeQuestion?.bind(upstream);
+  if (question === undefined || resume === undefined) return withdraw(parts, id, stream);
   const related = calls.find(({ call }) => call.id === question.call)?.call.related;
   parts.ask(
     { id, upstream: question.upstream, related, stream, token: question.token, question: question.id },
-    (answer) => resumeQuestion(upstream, question.id, answer),
+    (answer) => resume(question.id, answer),
   );
-}
-
-function resumeQuestion(upstream: UpstreamClient, id: RpcId, answer: Promise<unknown>): AbortSignal {
-  return upstream.resumeQuestion?.(id, answer) ?? AbortSignal.abort();
 }
 
 function withdraw(parts: SessionParts, requestId: string, stream: EventStream): void {

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { afterEach, describe, it } from "node:test";
+import { after, afterEach, before, describe, it } from "node:test";
 import { TroupeError } from "../../../runtime/actor/errors.ts";
 import { createUpstreamClient } from "../../../transports/upstream/client.ts";
 import {
@@ -10,6 +10,13 @@ import {
 } from "../../../transports/upstream/contract.ts";
 import { StdioChannel, type StdioOptions } from "../../../transports/upstream/stdio.ts";
 import { CountingGuard, HANDSHAKE, isAlive, RecordingOwner, stdioConfig, testServices, until } from "./kit.ts";
+
+// Timers of the clock keep nobody waiting, and a descendant is no child of this process: it alone would not keep it up.
+let awake: ReturnType<typeof setInterval>;
+before(() => {
+  awake = setInterval(() => {}, 60_000);
+});
+after(() => clearInterval(awake));
 
 const open: { close(reason: "ended"): Promise<void> }[] = [];
 afterEach(async () => {
