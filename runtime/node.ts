@@ -69,12 +69,13 @@ import { candidates, chooseNode } from "./placement/placement.ts";
 import { ReminderWatch } from "./placement/reminder_watch.ts";
 import { type KindInfo, Router } from "./placement/router.ts";
 import { skewBetween } from "./placement/skew.ts";
+import { endAhead } from "./worker/ahead.ts";
+import { BUILT_IN_ACTORS, WORKER_ENTRY } from "./worker/built_in.ts";
 import { kindsOf, loadDefinitions } from "./worker/definitions.ts";
 import type { WorkerIo, WorkerSettings, WorkerThread } from "./worker/entry.ts";
 import { defaultHeapMib, heapShare } from "./worker/heap.ts";
 import { LeaseWord } from "./worker/lease_word.ts";
 import { WorkerPool } from "./worker/pool.ts";
-import { sibling } from "./worker/spawn.ts";
 
 /** A node that serves. */
 export interface RunningNode extends ActorSystem {
@@ -113,15 +114,6 @@ const DESCRIBE_AT_ONCE = 64;
 const TELL_LOAD_MS = 1_000;
 /** Longest wait for what a worker holds, when the store lost its data, milliseconds. */
 const HELD_MS = 2_000;
-
-const BUILT_IN_ACTORS = [
-  "../actors/session/session",
-  "../actors/server/server",
-  "../actors/lease/lease",
-  "../actors/presence/presence",
-  "../actors/delivery/delivery",
-  "../actors/cancellation/cancellation",
-];
 
 /**
  * Starts a node. Rejects with one readable sentence when the configuration cannot work, an address is in use, the
@@ -183,10 +175,7 @@ class Node implements RunningNode {
     this.#streams = new SseStreams({ clock: this.#clock });
     this.#guard = new GuardProcess({ clock: this.#clock, log: this.#log });
     this.#nodeActor = nodeActor(this.#internals());
-    this.#modules = [
-      ...BUILT_IN_ACTORS.map((name) => sibling(name, import.meta.url).href),
-      ...config.extensions.map((extension) => String(extension)),
-    ];
+    this.#modules = [...BUILT_IN_ACTORS, ...config.extensions.map((extension) => String(extension))];
     let resolveClosed = (): void => {};
     this.closed = new Promise((resolve) => {
       resolveClosed = resolve;
@@ -515,7 +504,11 @@ class Node implements RunningNode {
     this.#host = host;
     this.#admit(router);
     router.addThread(IO_THREAD, { send: (message) => host.deliver(message) });
-    if (workers > 0) await this.#startWorkers(workers, router);
+    try {
+      if (workers > 0) await this.#startWorkers(workers, router);
+    } finally {
+      endAhead();
+    }
   }
 
   /** Refuses new work while this node or one of its workers has more than it can do. */
@@ -542,7 +535,7 @@ class Node implements RunningNode {
   async #startWorkers(size: number, router: Router): Promise<void> {
     const restarts = this.#metrics.counter("troupe_worker_exits_total", "Worker threads that ended while the node ran");
     const pool = new WorkerPool<WorkerSettings, WorkerThread>({
-      entry: sibling("./worker/entry", import.meta.url),
+      entry: WORKER_ENTRY,
       size,
       settings: () => ({
         nodeId: this.nodeId,

@@ -2,12 +2,15 @@
  * `runtime start`: one node in this process, until SIGTERM or SIGINT. The first signal drains it and exits 0, a second
  * one exits at once. Standard output gets one line when the node serves; the log goes to standard error.
  */
-import { loadConfig } from "../config/load.ts";
 import type { ConfigFlags } from "../config/settings.ts";
 import { VERSION } from "../config/version.ts";
+import { defaultWorkers } from "../config/workers.ts";
 import type { Command } from "../main.ts";
 import type { RunningNode } from "../node.ts";
 import { createLogger } from "../observe/log.ts";
+import { BUILT_IN_ACTORS, WORKER_ENTRY } from "../worker/built_in.ts";
+import { defaultHeapMib } from "../worker/heap.ts";
+import { spawnAhead } from "../worker/spawn.ts";
 import { readFlags } from "./flags.ts";
 
 /**
@@ -58,6 +61,8 @@ export const command: Command = {
 
 async function serve(flags: ConfigFlags & { hints?: boolean }): Promise<never> {
   const stop = stopSignal();
+  startWorkersAhead(flags);
+  const { loadConfig } = await import("../config/load.ts");
   const { config, warnings } = await loadConfig(flags);
   const log = createLogger();
   for (const warning of warnings) log.warn(warning);
@@ -72,6 +77,13 @@ async function serve(flags: ConfigFlags & { hints?: boolean }): Promise<never> {
   await Promise.race([stop, node.closed]);
   await node.drain();
   return exit(0);
+}
+
+/** The workers of a node whose files say nothing about them; a wrong guess is thrown away. */
+function startWorkersAhead({ workers }: ConfigFlags): void {
+  const count = Number(workers ?? process.env.RUNTIME_WORKERS ?? defaultWorkers());
+  if (!Number.isInteger(count) || count < 1 || count > 256) return;
+  spawnAhead(WORKER_ENTRY, count, BUILT_IN_ACTORS, { maxOldGenerationSizeMb: defaultHeapMib(count) });
 }
 
 /** One line per reason. */

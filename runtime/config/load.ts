@@ -7,7 +7,7 @@
  */
 import { randomBytes } from "node:crypto";
 import { existsSync, readFileSync, statSync } from "node:fs";
-import { availableParallelism, hostname } from "node:os";
+import { hostname } from "node:os";
 import { dirname, resolve } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import { isBlock, Layers, type Source } from "./layers.ts";
@@ -15,6 +15,7 @@ import { ConfigError, type KeyPath, type Problem, reportIssues } from "./problem
 import { leaseOf, portOf, reportBrokenRules, unavailableKind, warningsOf } from "./rules.ts";
 import { type Config, type ConfigInput, configSchema } from "./schema.ts";
 import { applySettings, type ConfigFlags, type Environment } from "./settings.ts";
+import { defaultWorkers } from "./workers.ts";
 
 export interface LoadedConfig {
   config: Config;
@@ -180,7 +181,7 @@ function finish(layers: Layers): { config: Config; warnings: string[] } {
       ...node,
       id: node.id ?? node_id ?? defaultNodeId(service_name, portOf(rest.gateway.server.bind_address)),
     },
-    workers: workers ?? Math.max(1, availableParallelism() - 1),
+    workers: workers ?? defaultWorkers(),
     cluster: { ...clusterRest, ...leaseOf(cluster) },
   };
   return { config, warnings: warningsOf(config) };

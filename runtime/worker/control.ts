@@ -8,7 +8,8 @@
  *
  * `park` and `resume` are hints that make waiting work move early; what holds a turn back is the lease word.
  */
-import { type MessagePort, workerData } from "node:worker_threads";
+import { once } from "node:events";
+import { type MessagePort, parentPort, workerData } from "node:worker_threads";
 import { ThreadPort, type ThreadPortEnd } from "../../transports/worker/port.ts";
 import { type Clock, systemClock } from "../actor/clock.ts";
 import type { AbortReason } from "../actor/errors.ts";
@@ -16,6 +17,7 @@ import { clockOffset } from "./clock_offset.ts";
 import { converse, type Remote } from "./conversation.ts";
 import { brokeHeapLimit, heapShare } from "./heap.ts";
 import { LeaseWord } from "./lease_word.ts";
+import { importModule } from "./spawn.ts";
 
 /** Time an answer gets to leave before the thread ends, milliseconds. */
 const ANSWER_MS = 5;
@@ -82,7 +84,7 @@ export interface WorkerBoot {
 export async function runWorker<Io extends object>(
   make: (environment: WorkerEnvironment<Io>) => WorkerControl | Promise<WorkerControl>,
 ): Promise<void> {
-  const boot = bootOf(workerData);
+  const boot = await bootOf(workerData);
   startHeartbeat(boot);
   // A conversation about the clock first; the control object is offered over the same port once it exists.
   const offered: object[] = [];
@@ -143,7 +145,15 @@ function startHeartbeat({ heartbeat, heartbeatMs }: WorkerBoot): void {
   beat();
 }
 
-function bootOf(given: { troupe?: WorkerBoot } | null): WorkerBoot {
-  if (given?.troupe === undefined) throw new Error("runWorker() was called on a thread that no WorkerPool started");
-  return given.troupe;
+/** What the pool gave this thread at its start; or, where it was started ahead (ahead.ts), what it is given at last. */
+async function bootOf(given: { troupe?: WorkerBoot; ahead?: readonly string[] } | null): Promise<WorkerBoot> {
+  if (given?.troupe !== undefined) return given.troupe;
+  if (given?.ahead === undefined || parentPort === null) {
+    throw new Error("runWorker() was called on a thread that no WorkerPool started");
+  }
+  const later = once(parentPort, "message") as Promise<[{ troupe: WorkerBoot }]>;
+  // What fails is reported by whoever needs it.
+  for (const url of given.ahead) void importModule(new URL(url)).catch(() => {});
+  const [{ troupe }] = await later;
+  return troupe;
 }

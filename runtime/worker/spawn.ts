@@ -6,6 +6,7 @@
  * first. The built package starts its `.js` entry directly and never loads `tsx`, unless a user's module is TypeScript.
  */
 import { type ResourceLimits, type TransferListItem, Worker } from "node:worker_threads";
+import { keepAhead, takeAhead } from "./ahead.ts";
 
 /** Whether this is Deno. */
 export const isDeno = "Deno" in globalThis;
@@ -23,6 +24,27 @@ export interface SpawnOptions {
  * Resolve `entry` with `new URL("./entry.ts", import.meta.url)`: use `sibling` so that it also holds when built.
  */
 export function spawnWorker(entry: URL, workerData: Readonly<Record<string, unknown>>, options: SpawnOptions): Worker {
+  return (
+    takeAhead(entry, options.resourceLimits, workerData, options.transferList ?? []) ??
+    spawn(entry, workerData, options)
+  );
+}
+
+/** Starts threads that will run `entry` and meanwhile import `modules`; see ahead.ts. */
+export function spawnAhead(
+  entry: URL,
+  count: number,
+  modules: readonly string[],
+  resourceLimits: ResourceLimits,
+): void {
+  if (isDeno) return;
+  for (let index = 0; index < count; index++) {
+    const options = { resourceLimits, name: `troupe-worker-${index}` };
+    keepAhead(spawn(entry, { ahead: modules }, options), entry, resourceLimits);
+  }
+}
+
+function spawn(entry: URL, workerData: Readonly<Record<string, unknown>>, options: SpawnOptions): Worker {
   const { transferList, resourceLimits, name } = options;
   const needsLoader = !isDeno && isTypeScript(entry);
   return new Worker(needsLoader ? new URL("./boot.mjs", import.meta.url) : entry, {
