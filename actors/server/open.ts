@@ -1,8 +1,8 @@
 /**
  * A session's way to an upstream, chosen by the upstream's isolation.
  *
- * `session`: a process or connection of its own. `principal`: for now the same as `session`, which is stricter than what
- * was asked for and so safe; it costs more processes. `shared`: one per node, reached through the node's `ServerActor`.
+ * `session`: a process or connection of its own. `principal`: one per node for all sessions of a caller, `shared`: one per
+ * node for everybody's; both are reached through the node's `ServerActor`.
  */
 import type { ActivationContext } from "../../runtime/actor/define.ts";
 import { createUpstreamClient } from "../../transports/upstream/client.ts";
@@ -13,6 +13,7 @@ import type {
   UpstreamOwner,
   UpstreamSession,
 } from "../../transports/upstream/contract.ts";
+import type { Principal } from "../session/contract.ts";
 import { permitsOf } from "./permits.ts";
 import { SharedUpstreamClient } from "./shared_client.ts";
 
@@ -20,6 +21,8 @@ export interface OpenUpstreamDeps {
   /** Of the owning actor. Use the context of `onActivate`: calls of a turn's context end with that turn. */
   ctx: ActivationContext<unknown>;
   owner: UpstreamOwner;
+  /** Whose session it is. */
+  principal: Principal;
   /** What the session's client said in `initialize`; a shared upstream gets Troupe's own instead. */
   handshake: Handshake;
   /** True: do not stop it although nobody calls it, because its notifications are wanted (subscriptions). */
@@ -30,8 +33,8 @@ export interface OpenUpstreamDeps {
 
 /** Does no I/O: the upstream starts with the first request, or with `start`. `close` it when the activation stops. */
 export function openUpstream(config: UpstreamConfig, deps: OpenUpstreamDeps): UpstreamClient {
-  const { ctx, owner, handshake, keepRunning, resume } = deps;
-  if (config.isolation === "shared") return new SharedUpstreamClient(config, { ctx, owner, keepRunning });
+  const { ctx, owner, principal, handshake, keepRunning, resume } = deps;
+  if (config.isolation !== "session") return new SharedUpstreamClient(config, { ctx, owner, principal, keepRunning });
   return createUpstreamClient(config, {
     epoch: ctx.epoch,
     owner,

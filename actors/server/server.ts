@@ -9,9 +9,9 @@
 import { concurrent, defineActor, type WorkerServices } from "../../runtime/actor/define.ts";
 import { TroupeError } from "../../runtime/actor/errors.ts";
 import type { Catalogue, UpstreamConfig } from "../../transports/upstream/contract.ts";
+import type { Principal } from "../session/contract.ts";
 import type { Answer, ReplicaStats, SharedEvent } from "./events.ts";
 import { Replica } from "./replica.ts";
-import type { SharedUpstream } from "./shared_upstream.ts";
 
 interface Slot {
   replica: Replica | undefined;
@@ -67,9 +67,9 @@ export const ServerActor = defineActor({
       replicaOf(ctx).failed(detail);
     },
 
-    /** Attaches a session to the shared connection; `attachment` is unique for ever. */
-    async *attach(ctx, attachment: string): AsyncGenerator<SharedEvent> {
-      yield* sharedOf(ctx).attach(attachment, ctx.signal);
+    /** Attaches a session of `principal` to the connection it shares; `attachment` is unique for ever. */
+    async *attach(ctx, attachment: string, principal: Principal): AsyncGenerator<SharedEvent> {
+      yield* replicaOf(ctx).attach(attachment, principal, ctx.signal);
     },
 
     request(
@@ -80,20 +80,22 @@ export const ServerActor = defineActor({
       related: number,
       progress: boolean,
     ): Promise<Answer> {
-      return sharedOf(ctx).request(attachment, method, params, related, { progress, signal: ctx.signal });
+      return replicaOf(ctx)
+        .sharedOf(attachment)
+        .request(attachment, method, params, related, { progress, signal: ctx.signal });
     },
 
     cancel(ctx, attachment: string, related: number, reason: string | undefined): void {
-      sharedOf(ctx).cancel(attachment, related, reason);
+      replicaOf(ctx).sharedOf(attachment).cancel(attachment, related, reason);
     },
 
     notify(ctx, attachment: string, method: string, params: Record<string, unknown> | undefined): void {
-      sharedOf(ctx).notify(attachment, method, params);
+      replicaOf(ctx).sharedOf(attachment).notify(attachment, method, params);
     },
 
     /** A session's answer to event `request` with that id. */
     respond(ctx, attachment: string, id: number, answer: Answer): void {
-      sharedOf(ctx).respond(attachment, id, answer);
+      replicaOf(ctx).sharedOf(attachment).respond(attachment, id, answer);
     },
   },
 });
@@ -109,16 +111,4 @@ function replicaOf(ctx: ServerContext): Replica {
   if (replica !== undefined) return replica;
   const message = `upstream "${nameOf(ctx.key)}" is not configured on node ${ctx.worker.nodeId}`;
   throw new TroupeError("not_found", message, { started: "no" });
-}
-
-function sharedOf(ctx: ServerContext): SharedUpstream {
-  const { shared, config } = replicaOf(ctx);
-  if (shared !== undefined) return shared;
-  throw new TroupeError(
-    "invalid_argument",
-    `upstream ${config.name} has isolation "${config.isolation}", not "shared"`,
-    {
-      started: "no",
-    },
-  );
 }

@@ -1,5 +1,5 @@
 /**
- * A session's way to an upstream that the node's sessions share: calls go to the node's server actor, and one stream
+ * A session's way to an upstream that the node's sessions share, all of them or those of its principal: calls go to the node's server actor, and one stream
  * brings what the upstream sends to this session.
  *
  * It attaches with the first request and detaches after `idleStopMs` without one (unless notifications are wanted), so
@@ -18,6 +18,7 @@ import {
   type UpstreamOwner,
 } from "../../transports/upstream/contract.ts";
 import { errorObjectOf } from "../../transports/upstream/json_rpc.ts";
+import type { Principal } from "../session/contract.ts";
 import type { Answer, SharedEvent } from "./events.ts";
 import { ServerActor, serverKey } from "./server.ts";
 
@@ -26,6 +27,7 @@ type Params = Record<string, unknown> | undefined;
 export interface SharedClientDeps {
   ctx: ActivationContext<unknown>;
   owner: UpstreamOwner;
+  principal: Principal;
   keepRunning?: (() => boolean) | undefined;
 }
 
@@ -134,9 +136,9 @@ export class SharedUpstreamClient implements UpstreamClient {
   }
 
   async #attach(): Promise<InitializeResult> {
-    const { ctx, owner } = this.#deps;
+    const { ctx, owner, principal } = this.#deps;
     const id = `${ctx.self}#${ctx.epoch}.${++this.#count}`;
-    const events = this.#server.attach(id)[Symbol.asyncIterator]();
+    const events = this.#server.attach(id, principal)[Symbol.asyncIterator]();
     const attached: Attached = { id, events, questions: new Map() };
     this.#attached = attached;
     let first: SharedEvent | undefined;

@@ -1,5 +1,5 @@
 /**
- * One connection to an upstream, shared by all sessions of a node.
+ * One connection to an upstream, shared by sessions of a node: all of them, or all of one principal.
  *
  * ## Nobody gets another's messages
  * Every call gets a number of this connection's own, from which the client makes the id and the progress token that the
@@ -91,6 +91,7 @@ export class SharedUpstream implements UpstreamOwner {
   readonly #elicitations = new Map<string, Attachment>();
   #level: string | undefined;
   #lastNumber = 0;
+  #attaching = 0;
 
   constructor(config: UpstreamConfig, deps: SharedUpstreamDeps) {
     this.#config = config;
@@ -112,6 +113,11 @@ export class SharedUpstream implements UpstreamOwner {
     return this.#attachments.size;
   }
 
+  /** Whether nobody is attached or about to be, and nothing runs. */
+  get idle(): boolean {
+    return this.#attachments.size === 0 && this.#attaching === 0 && !this.#client.running;
+  }
+
   start(): Promise<InitializeResult> {
     return this.#client.start();
   }
@@ -122,7 +128,10 @@ export class SharedUpstream implements UpstreamOwner {
 
   /** A session's attachment, from its first event to its last. `id` is never used twice. */
   async *attach(id: string, signal: AbortSignal): AsyncGenerator<SharedEvent> {
-    const result = await this.#client.start();
+    this.#attaching++;
+    const result = await this.#client.start().finally(() => {
+      this.#attaching--;
+    });
     if (signal.aborted || !this.#client.running) return;
     const attachment = new Attachment(id);
     this.#attachments.set(id, attachment);

@@ -16,7 +16,7 @@ import type {
   UpstreamOwner,
   UpstreamSession,
 } from "../../transports/upstream/contract.ts";
-import type { SessionState } from "./contract.ts";
+import type { Principal, SessionState } from "./contract.ts";
 import { sessionSettings } from "./settings.ts";
 
 /** An upstream that could not be reached is probed again after this time, milliseconds. */
@@ -34,6 +34,7 @@ export interface UpstreamAccess {
     deps: {
       ctx: ActivationContext<unknown>;
       owner: UpstreamOwner;
+      principal: Principal;
       handshake: Handshake;
       keepRunning: () => boolean;
       /** The connection of a former owner of the session. */
@@ -84,6 +85,7 @@ export class SessionUpstreams {
     const client = this.#access.open(this.#config(name), {
       ctx: this.#ctx,
       owner: this.#owner,
+      principal: state.principal,
       handshake: { protocolVersion: state.protocolVersion, capabilities, clientInfo: state.clientInfo },
       keepRunning: () => state.subscriptions.length > 0,
       resume: state.connections?.[name],

@@ -29,7 +29,7 @@ export function openChannel(
       return new HttpChannel(transport, services, resume);
     case "module":
       return new ModuleChannel(transport.module, services, {
-        trace: config.isolation === "shared",
+        trace: config.isolation !== "session",
         memory,
       });
   }

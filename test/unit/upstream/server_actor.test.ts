@@ -40,9 +40,10 @@ async function contextOf(node: TestNode, key: string): Promise<ActivationContext
   return contexts.get(key) as ActivationContext<unknown>;
 }
 
-async function open(node: TestNode, session: string, config: UpstreamConfig) {
+async function open(node: TestNode, session: string, config: UpstreamConfig, principal = "anonymous") {
   const owner = new RecordingOwner();
-  const client = openUpstream(config, { ctx: await contextOf(node, session), owner, handshake: HANDSHAKE });
+  const ctx = await contextOf(node, session);
+  const client = openUpstream(config, { ctx, owner, principal, handshake: HANDSHAKE });
   clients.push(client);
   return { client, owner };
 }
@@ -160,5 +161,49 @@ describe("the server actor", () => {
       ),
     );
     assert.equal(owner.starts, 2);
+  });
+
+  it("gives each principal a connection of its own, which all of its sessions share", async () => {
+    const config = stdioConfig("good", { isolation: "principal", maxProcesses: 2 });
+    const node = startNode(config);
+    const opened: Awaited<ReturnType<typeof open>>[] = [];
+    for (const [session, principal] of [
+      ["a", "ann"],
+      ["b", "ann"],
+      ["c", "bob"],
+    ] as const) {
+      opened.push(await open(node, session, config, principal));
+    }
+    const [a, b, c] = opened.map(({ client }) => client);
+    assert.ok(a !== undefined && b !== undefined && c !== undefined);
+    const pidOf = async (client: UpstreamClient, related: number) =>
+      JSON.stringify(await client.request("pid", {}, { related, progress: false }));
+    const pids = await Promise.all([a, b, c].map((client) => pidOf(client, 1)));
+    assert.equal(pids[0], pids[1]);
+    assert.notEqual(pids[0], pids[2]);
+    const server = node.actor(ServerActor, serverKey("fixture", "n1"));
+    assert.deepEqual(await server.stats().then(({ processes, sessions }) => [processes, sessions]), [2, 3]);
+
+    // A third principal is over the cap; the two that run are not touched by that, nor by the other's crash.
+    const { client: d } = await open(node, "d", config, "cid");
+    await assert.rejects(pidOf(d, 1), { code: "overloaded" });
+    await assert.rejects(c.request("exit", {}, { related: 2, progress: false }), { code: "unavailable" });
+    await until("only bob's sessions were told", () => opened[2]?.owner.closed.length === 1);
+    assert.equal(opened[0]?.owner.closed.length, 0);
+    assert.equal(await pidOf(b, 2), pids[0]);
+    await until("the place is free", async () => (await server.stats()).processes === 1);
+  });
+
+  it("keeps the connection of a principal while one of its sessions is left", async () => {
+    const config = stdioConfig("good", { isolation: "principal" });
+    const node = startNode(config);
+    const { client: a } = await open(node, "a", config, "ann");
+    const { client: b } = await open(node, "b", config, "ann");
+    const pid = await a.request("pid", {}, call);
+    await b.start();
+    await a.close("ended");
+    assert.deepEqual(await b.request("pid", {}, call), pid);
+    const server = node.actor(ServerActor, serverKey("fixture", "n1"));
+    await assert.rejects(server.request("nobody#1", "pid", {}, 1, false), { code: "unavailable" });
   });
 });
