@@ -66,6 +66,7 @@ import { LoopDelay, loadOf, PeerLoads } from "./placement/load.ts";
 import { MembershipDriver } from "./placement/membership_driver.ts";
 import type { PeerEvents, Peers } from "./placement/peers.ts";
 import { candidates, chooseNode } from "./placement/placement.ts";
+import { Rebalance, ROUND_MS } from "./placement/rebalance.ts";
 import { ReminderWatch } from "./placement/reminder_watch.ts";
 import { type KindInfo, Router } from "./placement/router.ts";
 import { skewBetween } from "./placement/skew.ts";
@@ -221,6 +222,7 @@ class Node implements RunningNode {
     await this.#setState("active");
     this.#watchReminders(coordinator);
     this.#tellLoad();
+    if (this.#config.cluster.rebalance && this.#config.cluster.kind !== "single_node") this.#rebalance();
     this.#readiness = { ready: true, reason: null };
   }
 
@@ -717,6 +719,36 @@ class Node implements RunningNode {
       this.#mesh?.send(incarnation, "load", [MessageType.Load, 0, this.#incarnation, IO_THREAD, load]);
     }
     this.#clock.after(TELL_LOAD_MS, () => this.#tellLoad());
+  }
+
+  /** Evens out the cluster's load, a little every round. */
+  #rebalance(): void {
+    const router = this.#running(this.#router);
+    const members = (): readonly Member[] => this.#membership?.view.members ?? [];
+    const rebalance = new Rebalance({
+      self: () => this.#incarnation,
+      load: () => this.#load(),
+      others: (kind) =>
+        candidates(members(), kind)
+          .filter(({ incarnation }) => incarnation !== this.#incarnation)
+          .map(({ incarnation }) => ({ incarnation, load: this.#peerLoads.of(incarnation) })),
+      home: (actor) => this.#choose(kindOf(actor), keyOf(actor), "hash", members()),
+      actors: () => router.actors(),
+      placement: (actor) => {
+        const info = this.#kinds.get(kindOf(actor));
+        return info && { kind: kindOf(actor), placement: info.placement };
+      },
+      move: (actor, options) => router.move(actor, options),
+    });
+    const next = (): void => {
+      this.#clock.after(ROUND_MS, async () => {
+        if (this.#stopping !== undefined) return;
+        const moved = await rebalance.round();
+        if (moved > 0) this.#log.info("moved actors to less busy nodes", { moved });
+        next();
+      });
+    };
+    next();
   }
 
   // Ends

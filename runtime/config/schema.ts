@@ -138,6 +138,10 @@ const cluster = z.strictObject({
   peer_refresh_interval_ms: ms(50, 3_600_000).optional().describe("alias of node_lease_renew_ms"),
   node_id: nodeId.optional().describe("alias of node.id"),
   service_name: nodeId.optional().describe("put before the default node id"),
+  rebalance: z
+    .boolean()
+    .default(false)
+    .describe("a node that is clearly busier than another moves actors there, those placed by hash or least-loaded"),
 });
 
 const ownerLoss = z.enum(["reinitialize", "terminate"]);

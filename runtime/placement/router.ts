@@ -242,8 +242,10 @@ export class Router {
   }
 
   /** Actors this node owns. */
-  *actors(): IterableIterator<{ id: ActorId; epoch: Epoch; thread: number; listed: boolean }> {
-    for (const [id, { owner, at, listed }] of this.#local) yield { id, epoch: owner.epoch, thread: at, listed };
+  *actors(): IterableIterator<{ id: ActorId; epoch: Epoch; thread: number; listed: boolean; busy: boolean }> {
+    for (const [id, { owner, at, listed, away }] of this.#local) {
+      yield { id, epoch: owner.epoch, thread: at, listed, busy: away > 0 };
+    }
   }
 
   /** The owner of an actor that lives here, for its commits. */
