@@ -449,6 +449,14 @@ class Node implements RunningNode {
     for (const incarnation of this.#compared) if (!alive.has(incarnation)) this.#compared.delete(incarnation);
   }
 
+  /** The view this node has; of itself it knows better. */
+  get #members(): Member[] {
+    const members = this.#membership?.view.members ?? [];
+    return members.map((member) =>
+      member.incarnation === this.#incarnation ? { ...member, ...this.#record } : member,
+    );
+  }
+
   #member(which: (member: Member) => boolean): Member | undefined {
     return this.#membership?.view.members.find(which);
   }
@@ -477,7 +485,7 @@ class Node implements RunningNode {
       peers: this.#running(this.#mesh),
       incarnationOf: (id) => this.#member((member) => member.id === id && member.liveness === "alive")?.incarnation,
       isDead: (incarnation) => membership.isDead(incarnation),
-      choose: (kind, key, policy) => this.#choose(kind, key, policy, membership.view.members),
+      choose: (kind, key, policy) => this.#choose(kind, key, policy, this.#members),
       events: this.events,
       onLoad: (peer, load) => this.#peerLoads.heard(peer, load),
       actorsOnIoThread: workers === 0,
@@ -724,15 +732,14 @@ class Node implements RunningNode {
   /** Evens out the cluster's load, a little every round. */
   #rebalance(): void {
     const router = this.#running(this.#router);
-    const members = (): readonly Member[] => this.#membership?.view.members ?? [];
     const rebalance = new Rebalance({
       self: () => this.#incarnation,
       load: () => this.#load(),
       others: (kind) =>
-        candidates(members(), kind)
+        candidates(this.#members, kind)
           .filter(({ incarnation }) => incarnation !== this.#incarnation)
           .map(({ incarnation }) => ({ incarnation, load: this.#peerLoads.of(incarnation) })),
-      home: (actor) => this.#choose(kindOf(actor), keyOf(actor), "hash", members()),
+      home: (actor) => this.#choose(kindOf(actor), keyOf(actor), "hash", this.#members),
       actors: () => router.actors(),
       placement: (actor) => {
         const info = this.#kinds.get(kindOf(actor));
@@ -813,8 +820,9 @@ class Node implements RunningNode {
   #otherNodeFor(actor: ActorId, refused: ReadonlySet<Incarnation>): Incarnation | undefined {
     const { placement } = this.#kinds.get(kindOf(actor)) ?? {};
     if (placement === undefined || placement === "node") return undefined;
-    const members = this.#membership?.view.members ?? [];
-    const able = members.filter(({ incarnation }) => incarnation !== this.#incarnation && !refused.has(incarnation));
+    const able = this.#members.filter(
+      ({ incarnation }) => incarnation !== this.#incarnation && !refused.has(incarnation),
+    );
     if (typeof placement === "object" && "colocate" in placement) {
       const beside = this.#router?.whereabouts(actorId(placement.colocate, keyOf(actor)));
       if (candidates(able, kindOf(actor)).some(({ incarnation }) => incarnation === beside)) return beside;

@@ -6,8 +6,8 @@
 export type DiagnosticEvent =
   /** This node became the owner of an actor. */
   | { type: "claimed"; actor: string; epoch: string }
-  /** An activation began on a thread; `handed`: with what its former activation handed over. */
-  | { type: "activated"; actor: string; epoch: string; thread: number; handed: boolean }
+  /** An activation began on a thread; `from`: with what the one of that epoch handed over. */
+  | { type: "activated"; actor: string; epoch: string; thread: number; from: string | null }
   | { type: "deactivated"; actor: string; reason: string }
   /** A route to an actor was found out of date. */
   | { type: "rerouted"; actor: string; from: string }

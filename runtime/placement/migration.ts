@@ -22,7 +22,8 @@
  *
  * ## When something fails
  * - *B refuses, is silent for `OFFER_MS`, or its link breaks before the transfer*: A may try another node; with nobody left
- *   it activates the actor again from the same bytes, or where A shuts down it releases it, with its stored state.
+ *   it activates the actor again from the same bytes, under a new epoch, or where A shuts down it releases it, with its
+ *   stored state.
  * - *The outcome of the transfer is unknown*: it is asked again with the same operation id until it is known. Calls wait, or
  *   run into their deadlines. `fenced`: somebody else took the actor over meanwhile, and A forgets it.
  * - *A dies before the transfer*: the record names A; whoever is asked takes it over with the stored state, and B drops the
@@ -108,6 +109,8 @@ interface Move extends MoveOptions {
 interface Kept {
   readonly from: Incarnation;
   readonly moveId: number;
+  /** The epoch of the activation that it is from. */
+  readonly was: Epoch;
   readonly state: StoredState;
   readonly settled: Promise<Epoch | undefined>;
   settle(epoch: Epoch | undefined): void;
@@ -120,7 +123,7 @@ interface Handed {
 }
 
 /** Where an actor is whose activation handed something over. */
-type HandOver = { place: "there"; owner: Owner } | ({ place: "here"; handed: true } & Handed);
+type HandOver = { place: "there"; owner: Owner } | ({ place: "here"; from: Epoch } & Handed);
 
 /** `lost`: the store lost its data, and somebody else owns the actor since. */
 interface InTransit extends Handed {
@@ -207,8 +210,20 @@ export class Migration {
         move.resolve("released");
         return undefined;
       }
+      // To itself: what goes on from here is another activation, and no two of them have the same epoch.
+      const again = await directory.transfer(actor, owner, owner.incarnation);
+      if (again.outcome === "fenced" || owner.incarnation !== hooks.incarnation()) {
+        move?.resolve("gone");
+        return undefined;
+      }
       move?.resolve("stayed");
-      return { place: "here", ...handed, handed: true };
+      const { epoch } = again;
+      return {
+        place: "here",
+        owner: { incarnation: owner.incarnation, epoch },
+        state: handed.state,
+        from: owner.epoch,
+      };
     } catch (error) {
       move?.resolve("gone");
       throw error;
@@ -326,7 +341,7 @@ export class Migration {
     }
   }
 
-  #receive(peer: Incarnation, [, moveId, , , actor, , version, bytes]: OfferMessage): void {
+  #receive(peer: Incarnation, [, moveId, , , actor, was, version, bytes]: OfferMessage): void {
     const before = this.#kept.get(actor);
     const accepted =
       this.#options.hooks.wanted(actor) &&
@@ -335,12 +350,12 @@ export class Migration {
       this.#keptBytes + bytes.byteLength <= MAX_KEPT_BYTES;
     if (accepted) {
       before?.settle(undefined);
-      this.#keep(actor, peer, moveId, { version, bytes });
+      this.#keep(actor, peer, moveId, was, { version, bytes });
     }
     this.#send(peer, [MessageType.Offered, moveId, peer, 0, actor, accepted]);
   }
 
-  #keep(actor: ActorId, from: Incarnation, moveId: number, state: StoredState): void {
+  #keep(actor: ActorId, from: Incarnation, moveId: number, was: Epoch, state: StoredState): void {
     let resolve = (_epoch: Epoch | undefined): void => {};
     const settled = new Promise<Epoch | undefined>((done) => {
       resolve = done;
@@ -349,6 +364,7 @@ export class Migration {
     const kept: Kept = {
       from,
       moveId,
+      was,
       state,
       settled,
       settle: (epoch) => {
@@ -378,13 +394,13 @@ export class Migration {
   }
 
   /** What was offered, once it is this node's; undefined when it will not be. */
-  async taken(actor: ActorId): Promise<Handed | undefined> {
+  async taken(actor: ActorId): Promise<(Handed & { from: Epoch }) | undefined> {
     const kept = this.#kept.get(actor);
     if (kept === undefined) return undefined;
     const epoch = await kept.settled;
     this.#forget(actor, kept);
     if (epoch === undefined) return undefined;
-    return { owner: { incarnation: this.#options.hooks.incarnation(), epoch }, state: kept.state };
+    return { owner: { incarnation: this.#options.hooks.incarnation(), epoch }, state: kept.state, from: kept.was };
   }
 
   // Losses

@@ -158,8 +158,8 @@ interface Queue {
   readonly asks: boolean;
 }
 
-/** `handed`: the state is what a former activation handed over. */
-type Found = Resolution & { handed?: boolean };
+/** `from`: the state is what the activation under that epoch handed over. */
+type Found = Resolution & { from?: Epoch };
 
 /** A call on record. */
 interface Inflight {
@@ -742,7 +742,7 @@ export class Router {
         const back = this.#backFromElsewhere(actor, found.owner.incarnation, queue);
         if (back === undefined) {
           if (found.place === "there") this.#remember(actor, found.owner);
-          else this.#activate(actor, found.owner, found.state, true, found.handed);
+          else this.#activate(actor, found.owner, found.state, true, found.from);
           break;
         }
         if (found.place === "there") this.#sendPeersBack(queue);
@@ -797,7 +797,7 @@ export class Router {
   async #find(actor: ActorId, kind: KindInfo, { calls }: Queue): Promise<Found> {
     if (this.#migration.keeps(actor)) {
       const taken = await this.#migration.taken(actor);
-      if (taken !== undefined) return { place: "here", ...taken, handed: true };
+      if (taken !== undefined) return { place: "here", ...taken };
     }
     // A node that was asked by a peer was chosen by it.
     const asked = calls.some(({ message }) => message[2] !== this.#incarnation);
@@ -827,7 +827,7 @@ export class Router {
     throw new TroupeError("unavailable", `no node can take ${actor} now`, { started: "no", retryAfterMs: 1_000 });
   }
 
-  #activate(actor: ActorId, owner: Owner, state: StoredState | null, listed: boolean, handed = false): void {
+  #activate(actor: ActorId, owner: Owner, state: StoredState | null, listed: boolean, from?: Epoch): void {
     if (this.#fenced) {
       throw new TroupeError("unavailable", `${actor}: this node was declared dead and joins again`, {
         started: "no",
@@ -842,10 +842,10 @@ export class Router {
     const { events } = this.#options;
     if (events.heard) {
       if (listed) events.emit({ type: "claimed", actor, epoch: owner.epoch });
-      events.emit({ type: "activated", actor, epoch: owner.epoch, thread, handed });
+      events.emit({ type: "activated", actor, epoch: owner.epoch, thread, from: from ?? null });
     }
     const { version, bytes } = state ?? NO_STATE;
-    this.#send(thread, [HostMessageType.Activate, actor, owner.epoch, version, bytes, handed]);
+    this.#send(thread, [HostMessageType.Activate, actor, owner.epoch, version, bytes, from !== undefined]);
   }
 
   /** Whether a thread for ordinary actors runs now. */

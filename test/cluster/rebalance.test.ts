@@ -38,7 +38,7 @@ describe("rebalancing", { skip: redisAvailable() ? false : REDIS_MISSING }, () =
     const places = await waitUntil(
       async () => {
         const found = await Promise.all(KEYS.map((key) => two.actor(SpreadActor, key).where()));
-        return found.includes("two") && found;
+        return found.includes("two") ? found : undefined;
       },
       30_000,
       "actors on the second node",

@@ -97,8 +97,6 @@ class Simulation {
   readonly #nodes = new Map<string, SimulatedNode>();
   readonly #workers: number;
   readonly #drift: number;
-  /** Epochs that a transfer made, with those before them. */
-  readonly #handedBy = new Map<string, string>();
   readonly #moves: boolean;
   #faults = 0;
 
@@ -169,10 +167,8 @@ class Simulation {
     });
     this.#nodes.set(name, node);
     node.events.on((event) => {
-      if (event.type === "moved") this.#handedBy.set(event.epoch, event.from);
-      const from = event.type === "activated" && event.handed ? this.#handedBy.get(event.epoch) : undefined;
-      if (event.type !== "activated" || from === undefined) return;
-      this.#history.handedOver(event.actor as ActorId, from as Epoch, event.epoch as Epoch);
+      if (event.type !== "activated" || event.from === null) return;
+      this.#history.handedOver(event.actor as ActorId, event.from as Epoch, event.epoch as Epoch);
     });
     void node.start();
   }
