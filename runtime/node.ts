@@ -765,7 +765,7 @@ class Node implements RunningNode {
     const health = this.#coordinator?.health() ?? { ok: true };
     if (!health.ok) return { ready: false, reason: health.reason };
     if (this.#clock.now() >= this.#lease.read()) return { ready: false, reason: "the node's lease has lapsed" };
-    return this.#readiness;
+    return { ...this.#readiness, warning: health.warning };
   }
 
   /** `budgetMs` 0: at once, nothing moves and nothing is waited for. */

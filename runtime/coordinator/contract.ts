@@ -280,6 +280,11 @@ export interface Watch {
   watch(prefix: string, listener: (event: WatchEvent) => void): Promise<() => Promise<void>>;
 }
 
+/** `reason` and `warning` are one sentence each, for `/ready`. */
+export type Health =
+  /** `warning`: the store works and may lose data in a way it was not asked to. */
+  { ok: true; warning?: string } | { ok: false; reason: string };
+
 export interface Coordinator {
   readonly kind: CoordinatorKind;
   /** Known after `open`. */
@@ -293,8 +298,8 @@ export interface Coordinator {
   readonly watches: Watch;
   /** Connects and makes sure the store is fit (reachable, no eviction policy that loses data). */
   open(): Promise<void>;
-  /** Whether the store answered lately. `reason` is one sentence for `/ready`. */
-  health(): { ok: true } | { ok: false; reason: string };
+  /** Whether the store answered lately and takes writes. */
+  health(): Health;
   /** Store commands sent since the start, for the tests and metrics that watch the call path. */
   commands(): number;
   close(): Promise<void>;

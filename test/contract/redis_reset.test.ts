@@ -508,6 +508,34 @@ describe("a redis that lost data", { skip: redisAvailable() ? false : REDIS_MISS
       });
     });
 
+    it("ends again what was ended since, and leaves alone what is newer", async () => {
+      await withNode(LEASE, async (one, incarnation, store) => {
+        const two = await store.connect();
+        const second = await join(two, "two");
+        const [ended, anew] = [anActor(), anActor()];
+        const first = await claim(one, incarnation, ended, "v1");
+        const owner = await claim(one, incarnation, anew, "v1");
+        await server.save();
+        const end = { actor: ended, owner: first, operation: operation(), tombstoneMs: 60_000 };
+        assert.equal(await one.directory.end(end), "done");
+        // Ended with a tombstone that goes at once, so that another node makes it anew.
+        const brief = { actor: anew, owner, operation: operation(), tombstoneMs: 1 };
+        assert.equal(await one.directory.end(brief), "done");
+        await waitUntil(async () => (await one.directory.lookup(anew)) === null, 2_000, "the tombstone to go");
+        const newer = await claim(two, second, anew, "again");
+        await server.kill();
+        await server.start();
+        for (const [node, who, records] of [
+          [two, second, [held(anew, newer, 1, "again")]],
+          [one, incarnation, []],
+        ] as const) {
+          await waitUntil(() => node.directory.reassert(who, records), 5_000, "the store");
+        }
+        assert.deepEqual(await one.directory.lookup(ended), { owner: null, hasState: false, ended: true });
+        assert.equal(await stateOf(two, anew, newer), "1:again");
+      });
+    });
+
     it("lets no command through between the reconnect and finding out", async () => {
       await withNode(LEASE, async (one) => {
         await server.save();

@@ -119,9 +119,11 @@ describe("redis scripts", { skip: redisAvailable() ? false : REDIS_MISSING }, ()
         Number(/total_commands_processed:(\d+)/.exec(await server.info("stats"))?.[1]);
       const onServer = await processed();
       for (let round = 0; round < 50; round += 1) await coordinator.membership.renew(incarnation);
-      assert.equal(coordinator.commands() - before, 50);
-      // Each renew also runs HEXISTS, HINCRBY, HGET and GET inside its script; `INFO` is the one of this test.
-      assert.equal((await processed()) - onServer, 50 * 5 + 1);
+      // A look at the server's fitness is two commands, and may fall into these rounds.
+      const looked = coordinator.commands() - before - 50;
+      assert.ok(looked === 0 || looked === 2, `${looked} more commands`);
+      // Each renew also runs GET, HEXISTS, PERSIST, HINCRBY and HGET inside its script; `INFO` is the one of this test.
+      assert.equal((await processed()) - onServer - looked, 50 * 6 + 1);
     } finally {
       await store.close();
     }

@@ -6,6 +6,7 @@ import { type CoordinatorConfig, openCoordinator } from "../../runtime/coordinat
 import { examineServer, readServer } from "../../runtime/coordinator/redis/server.ts";
 import { freePort } from "../harness/ports.ts";
 import { REDIS_MISSING, type RedisServer, redisAvailable, startRedis } from "../harness/redis.ts";
+import { waitUntil } from "../harness/wait.ts";
 
 /** The refusal of a configuration that must not open. */
 async function refusal(config: CoordinatorConfig): Promise<TroupeError> {
@@ -117,6 +118,29 @@ describe("redis at start-up", { skip: redisAvailable() ? false : REDIS_MISSING }
     await (await openCoordinator({ kind: "redis", url: server.url })).close();
   });
 
+  it("refuses a primary with replicas that it does not wait for, and a replica", async () => {
+    const replica = await startRedis({ args: ["--replicaof", "127.0.0.1", String(server.port)] });
+    try {
+      await waitUntil(
+        async () => (await server.info("replication")).includes("connected_slaves:1"),
+        20_000,
+        "the replica",
+      );
+      assert.match((await open(server.url)).message, /accepts writes that none of them has.*min-replicas-to-write 1/);
+      assert.match((await open(replica.url)).message, /read-only replica.*must name the primary/);
+    } finally {
+      await replica.stop();
+    }
+    await waitUntil(
+      async () => (await server.info("replication")).includes("connected_slaves:0"),
+      20_000,
+      "the replica to be gone",
+    );
+    await server.command("CONFIG", "SET", "min-replicas-to-write", "1");
+    assert.match((await open(server.url)).message, /refuses every write: start a replica/);
+    await server.command("CONFIG", "SET", "min-replicas-to-write", "0");
+  });
+
   it("refuses keys of a layout it does not know, and touches nothing", async () => {
     await (await openCoordinator({ kind: "redis", url: server.url, key_prefix: "future:" })).close();
     await server.command("HSET", "future:{m}:meta", "layout", "99");
@@ -156,6 +180,10 @@ describe("what INFO says of a server", () => {
   it("is fine for a primary that keeps what it is given", () => {
     assert.equal(examine({}), null);
     assert.equal(examine({ connected_slaves: "1", min_slaves_good_slaves: "1" }), null);
+  });
+
+  it("rules out a primary that waits for replicas it does not have", () => {
+    assert.match(examine({ min_slaves_good_slaves: "0" }) ?? "", /refuses every write.*min-replicas-to-write 0/);
   });
 
   it("rules out old versions, replicas and unguarded replication", () => {

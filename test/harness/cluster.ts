@@ -23,6 +23,8 @@ export interface ClusterOptions {
   mcpServers?: ConfigInput["mcpServers"];
   /** A server to use; default: a new one for this cluster, or none for a single node. */
   redis?: RedisServer;
+  /** Where node `index` finds it, when not at its own address: a proxy in between. */
+  redisUrl?: (index: number) => string;
   keyPrefix?: string;
   /** Laid over every node's configuration, block by block. */
   config?: Omit<ConfigInput, "mcpServers">;
@@ -219,11 +221,15 @@ class Members {
       cluster: {
         ...(this.#redisUrl === undefined
           ? { kind: "single_node" }
-          : { kind: "redis", url: this.#redisUrl, key_prefix: this.#keyPrefix }),
+          : { kind: "redis", url: this.#redisUrlOf(index), key_prefix: this.#keyPrefix }),
         ...over.cluster,
       },
       mcpServers: this.#options.mcpServers ?? {},
     };
+  }
+
+  #redisUrlOf(index: number): string | undefined {
+    return this.#options.redisUrl?.(index) ?? this.#redisUrl;
   }
 
   /** A request may go to any node from now on, so every node must know every other. */

@@ -10,6 +10,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type Leash, startLeash } from "./leash.ts";
 import { freePort } from "./ports.ts";
+import { waitUntil } from "./wait.ts";
 
 /** What to do when it is missing; for the `skip` of suites that need it. */
 export const REDIS_MISSING =
@@ -171,6 +172,21 @@ export class RedisServer {
   /** A section of `INFO` as text. */
   info(section: string): Promise<string> {
     return this.command("INFO", section);
+  }
+
+  /** Resolves when `replica` has everything that was written here so far. */
+  async followedBy(replica: RedisServer): Promise<void> {
+    const read = (text: string, name: string): string => new RegExp(`^${name}:(\\S+)`, "m").exec(text)?.[1] ?? "";
+    await waitUntil(
+      async () => {
+        const offset = read(await this.info("replication"), "master_repl_offset");
+        const follower = await replica.info("replication");
+        const up = read(follower, "master_link_status") === "up";
+        return up && Number(read(follower, "slave_repl_offset")) >= Number(offset);
+      },
+      20_000,
+      "the replica to follow",
+    );
   }
 
   /** Sends one command on a connection of its own; arrays come back as lines. Rejects with an error reply's text. */

@@ -17,6 +17,8 @@ export interface Readiness {
   ready: boolean;
   /** Why it is not; null when it is. */
   reason: string | null;
+  /** It is, and somebody should look at this. */
+  warning?: string;
 }
 
 /** `GET /api/cluster/status`. */
@@ -118,8 +120,8 @@ export function managementRoutes(management: Management, log: Logger): HttpRoute
 const HEALTHY = JSON.stringify({ status: "ok" });
 
 function ready(exchange: Exchange, management: Management): void {
-  const { ready, reason } = management.readiness();
-  exchange.json(ready ? 200 : 503, JSON.stringify({ ready, reason }), NO_STORE);
+  const { ready, reason, warning } = management.readiness();
+  exchange.json(ready ? 200 : 503, JSON.stringify({ ready, reason, warning }), NO_STORE);
 }
 
 async function metrics(exchange: Exchange, management: Management): Promise<void> {

@@ -31,6 +31,8 @@ export interface ConnectionOptions {
   fit(connection: RedisConnection): Promise<void>;
   /** The connection was lost and is back, and fit. */
   regained?(): void;
+  /** The server answered that it does not take a command now (out of memory, too few replicas …). */
+  turnedAway?(): void;
 }
 
 /** Redis with the two verbs that its type definitions leave out: answers stay bytes. */
@@ -232,7 +234,13 @@ export class RedisConnection {
   #translate(what: string, error: unknown): unknown {
     if (TroupeError.is(error) || isMissingScript(error)) return error;
     const message = error instanceof Error ? error.message : String(error);
-    if (isReply(error)) return refusal(what, message, error);
+    if (isReply(error)) {
+      // Demoted: what the address leads to by now is found out by dialling again.
+      if (message.startsWith("READONLY")) this.#drop();
+      const refused = refusal(what, message, error);
+      if (refused.started === "no") this.#options.turnedAway?.();
+      return refused;
+    }
     this.#failing = true;
     if (message.startsWith("Stream isn't writeable")) return notSent(what, "the connection is down");
     return new TroupeError("store_unavailable", `${what}: the connection to Redis was lost before it answered`, {

@@ -11,9 +11,20 @@
 import type { Clock } from "../../actor/clock.ts";
 import { TroupeError } from "../../actor/errors.ts";
 import type { Generation } from "../../actor/ids.ts";
-import type { Coordinator, Directory, KeyValue, Leases, Membership, PubSub, Reminders, Watch } from "../contract.ts";
+import type {
+  Coordinator,
+  Directory,
+  Health,
+  KeyValue,
+  Leases,
+  Membership,
+  PubSub,
+  Reminders,
+  Watch,
+} from "../contract.ts";
 import { RedisConnection } from "./connection.ts";
 import { RedisDirectory } from "./directory.ts";
+import { Fitness } from "./fitness.ts";
 import { GenerationKeeper } from "./generation.ts";
 import { RedisKeyValue } from "./key_value.ts";
 import { Keys } from "./keys.ts";
@@ -21,7 +32,7 @@ import { RedisLeases } from "./leases.ts";
 import { RedisMembership } from "./membership.ts";
 import { RedisPubSub } from "./pub_sub.ts";
 import { RedisReminders } from "./reminders.ts";
-import { examineServer, readServer } from "./server.ts";
+import { examineServer, type RedisServer, readServer } from "./server.ts";
 import { type RedisConfig, type RedisSettings, readRedisConfig } from "./settings.ts";
 import { RedisSubscriber } from "./subscriber.ts";
 
@@ -42,6 +53,7 @@ export class RedisCoordinator implements Coordinator {
   readonly #generation: GenerationKeeper;
   readonly #members: RedisMembership;
   readonly #dues: RedisReminders;
+  readonly #fitness: Fitness;
   readonly #opened = { commands: false, renewals: false };
 
   /** Throws `invalid_argument` when the configuration cannot be right. Connects only at `open`. */
@@ -56,6 +68,7 @@ export class RedisCoordinator implements Coordinator {
       fit: (connection) => this.#examine(connection, this.#opened.commands),
       // A restart is noticed here first: whoever follows the view should read it at once.
       regained: () => this.#members.hint(),
+      turnedAway: () => this.#fitness.turnedAway(),
     });
     const renewals = new RedisConnection({
       settings,
@@ -78,6 +91,15 @@ export class RedisCoordinator implements Coordinator {
     });
     const membership = new RedisMembership({ keys, generation, commands, renewals, subscriber });
     const keyValue = new RedisKeyValue({ keys, generation, commands, subscriber });
+    this.#fitness = new Fitness({
+      connection: commands,
+      clock,
+      probeKey: keys.probe,
+      address: settings.address,
+      seen: (server) => {
+        for (const connection of [commands, renewals]) connection.replicated = isReplicated(server);
+      },
+    });
     this.#commands = commands;
     this.#renewals = renewals;
     this.#subscriptions = subscriptions;
@@ -110,19 +132,24 @@ export class RedisCoordinator implements Coordinator {
         this.#subscriptions.open(),
       ]);
       await Promise.all([this.#members.listen(), this.#dues.listen()]);
+      this.#fitness.start();
     } catch (error) {
       await this.close();
       throw error;
     }
   }
 
-  health(): { ok: true } | { ok: false; reason: string } {
+  health(): Health {
     const reset = this.#generation.resetReason;
     const reason =
-      reset === null
-        ? (this.#commands.trouble ?? this.#renewals.trouble ?? this.#subscriptions.trouble)
-        : `${reset}; this node has not written back what it owns yet`;
-    return reason === null ? { ok: true } : { ok: false, reason };
+      this.#commands.trouble ??
+      this.#renewals.trouble ??
+      this.#subscriptions.trouble ??
+      (reset === null ? null : `${reset}; this node has not written back what it owns yet`) ??
+      this.#fitness.refusal;
+    if (reason !== null) return { ok: false, reason };
+    const { warning } = this.#fitness;
+    return warning === null ? { ok: true } : { ok: true, warning };
   }
 
   commands(): number {
@@ -130,6 +157,7 @@ export class RedisCoordinator implements Coordinator {
   }
 
   async close(): Promise<void> {
+    this.#fitness.close();
     this.#generation.close();
     this.#commands.close();
     this.#renewals.close();
@@ -140,10 +168,16 @@ export class RedisCoordinator implements Coordinator {
   async #examine(connection: RedisConnection, reconnect: boolean): Promise<void> {
     const server = readServer(await connection.probe("INFO", () => connection.client.info()));
     const problem = examineServer(server);
-    if (problem !== null && !reconnect) {
+    // Later only a server that cannot hold the data at all is refused; see `fitness.ts` for the rest.
+    if (problem !== null && (!reconnect || server.role !== "master")) {
       throw new TroupeError("store_unavailable", `Redis at ${this.#settings.address} ${problem}`, { started: "no" });
     }
-    connection.replicated = server.replicas > 0;
+    connection.replicated = isReplicated(server);
     this.#generation.seen(server.runId);
   }
+}
+
+/** Also while the replicas it must have are away: writes are refused then. */
+function isReplicated(server: RedisServer): boolean {
+  return server.replicas > 0 || server.goodReplicas !== null;
 }

@@ -40,8 +40,8 @@ export interface RedisDirectoryOptions {
 
 export class RedisDirectory implements Directory {
   readonly #options: RedisDirectoryOptions;
-  /** Until when (this process' monotonic clock) each stays ended. */
-  readonly #ended = new Map<ActorId, number>();
+  /** Until when (this process' monotonic clock) each stays ended, and the epoch of the owner that ended it. */
+  readonly #ended = new Map<ActorId, { until: number; epoch: Epoch }>();
 
   constructor(options: RedisDirectoryOptions) {
     this.#options = options;
@@ -137,7 +137,7 @@ export class RedisDirectory implements Directory {
     const tombstoneMs = Math.max(1, Math.ceil(request.tombstoneMs));
     const args = [owner.incarnation, owner.epoch, operation, String(tombstoneMs), actor];
     const result = fencedResult(await this.#runWithDues(scripts.endScript, actor, args));
-    if (result === "done") this.#rememberEnded(actor, tombstoneMs);
+    if (result === "done") this.#rememberEnded(actor, owner.epoch, tombstoneMs);
     return result;
   }
 
@@ -167,7 +167,7 @@ export class RedisDirectory implements Directory {
           const version = state === null ? "" : String(state.version);
           const due = this.#dueArgs(actor, dueMs ?? null);
           const args = [incarnation, epoch, version, state?.bytes ?? NO_BYTES, ...due];
-          const answer = await this.#runRestore(actor, args);
+          const answer = await this.#runRestore(scripts.restoreScript, actor, args);
           if (text(answer[0]) === "lost") lost.push(actor);
         }),
       );
@@ -210,11 +210,12 @@ export class RedisDirectory implements Directory {
     return generation.run(commands, script, [copy, record, dues], args, during);
   }
 
-  #runRestore(actor: ActorId, args: readonly (string | Uint8Array)[]): Promise<readonly unknown[]> {
+  /** A script that writes back what the store lost. */
+  #runRestore(script: Script, actor: ActorId, args: readonly (string | Uint8Array)[]): Promise<readonly unknown[]> {
     const { keys, generation, commands } = this.#options;
     const { generation: copy, record, dues } = keys.actor(actor);
     const all = [copy, record, dues, keys.settledBeside(copy)];
-    return generation.run(commands, scripts.restoreScript, all, args, "reasserting");
+    return generation.run(commands, script, all, args, "reasserting");
   }
 
   #dueArgs(actor: ActorId, dueMs: number | null): [due: string, actor: string, bucket: string, channel: string] {
@@ -222,9 +223,9 @@ export class RedisDirectory implements Directory {
     return [dueMs === null ? "" : dueMs.toFixed(0), actor, String(keys.actor(actor).index), keys.dueChanges];
   }
 
-  #rememberEnded(actor: ActorId, tombstoneMs: number): void {
+  #rememberEnded(actor: ActorId, epoch: Epoch, tombstoneMs: number): void {
     this.#ended.delete(actor);
-    this.#ended.set(actor, this.#options.clock.now() + tombstoneMs);
+    this.#ended.set(actor, { until: this.#options.clock.now() + tombstoneMs, epoch });
     if (this.#ended.size <= MAX_ENDED) return;
     for (const oldest of this.#ended.keys()) {
       this.#ended.delete(oldest);
@@ -234,12 +235,12 @@ export class RedisDirectory implements Directory {
 
   async #entomb(): Promise<void> {
     const now = this.#options.clock.now();
-    const entries = [...this.#ended].filter(([, until]) => until > now);
+    const entries = [...this.#ended].filter(([, { until }]) => until > now);
     for (let start = 0; start < entries.length; start += RESTORE_BATCH) {
       const batch = entries.slice(start, start + RESTORE_BATCH);
       await Promise.all(
-        batch.map(([actor, until]) =>
-          this.#run(scripts.entombScript, actor, [String(Math.ceil(until - now))], "reasserting"),
+        batch.map(([actor, { until, epoch }]) =>
+          this.#runRestore(scripts.entombScript, actor, [epoch, String(Math.ceil(until - now)), actor]),
         ),
       );
     }

@@ -171,13 +171,7 @@ for index = 1, #due do redis.call('ZADD', dues, hold, due[index]) end
 return {'taken', redis.call('ZRANGE', dues, 0, 0, 'WITHSCORES')[2] or '', due}`,
 });
 
-/** After a reset: an owner writes back its record. */
-export const restoreScript = defineScript({
-  name: "restore",
-  keys: ["record", "dues", "settled_here"],
-  args: ["incarnation", "epoch", "version", "state", "due", "actor", "bucket", "channel"],
-  acknowledged: true,
-  lua: `
+const NEWER = `
 -- Whether epoch a was handed out after b: by counter within a generation, by the generation's ordinal otherwise.
 local function newer(a, b)
   local ga, na = string.match(a, '^(.*)%-(%d+)$')
@@ -186,6 +180,15 @@ local function newer(a, b)
   if ga == gb then return tonumber(na) > tonumber(nb) end
   return (tonumber(string.match(ga, '^%d+')) or 0) > (tonumber(string.match(gb, '^%d+')) or 0)
 end
+`;
+
+/** After a reset: an owner writes back its record. */
+export const restoreScript = defineScript({
+  name: "restore",
+  keys: ["record", "dues", "settled_here"],
+  args: ["incarnation", "epoch", "version", "state", "due", "actor", "bucket", "channel"],
+  acknowledged: true,
+  lua: `${NEWER}
 local ended, owner, current, stored = unpack(redis.call('HMGET', record, 't', 'o', 'e', 'v'))
 -- Rule: what stands and is as new stays; an ended actor does not come back.
 if ended then return {'lost'} end
@@ -205,15 +208,20 @@ if due ~= '' then${INDEX_DUE}end
 return {'kept'}`,
 });
 
-/** After a reset: an actor that was ended shortly before stays ended. */
+/** After a reset: an actor that was ended shortly before, by the owner with that epoch, stays ended. */
 export const entombScript = defineScript({
   name: "entomb",
-  keys: ["record"],
-  args: ["tombstone_ms"],
-  lua: `
--- Rule: only where nothing stands. Whoever made the actor anew meanwhile keeps it.
-if redis.call('EXISTS', record) == 1 then return {'stands'} end
-redis.call('HSET', record, 't', '1')
+  keys: ["record", "dues", "settled_here"],
+  args: ["epoch", "tombstone_ms", "actor"],
+  acknowledged: true,
+  lua: `${NEWER}
+local ended, current = unpack(redis.call('HMGET', record, 't', 'e'))
+-- Rule: what stands from before the end is what the store forgot to end. Whoever made the actor anew since keeps it.
+if ended or (current and newer(current, epoch)) then return {'stands'} end
+if current and current ~= epoch and redis.call('GET', settled_here) == expected then return {'stands'} end
+redis.call('HDEL', record, 'o', 'v', 's', 'c')
+redis.call('HSET', record, 'e', epoch, 't', '1')
 redis.call('PEXPIRE', record, tombstone_ms)
+redis.call('ZREM', dues, actor)
 return {'done'}`,
 });

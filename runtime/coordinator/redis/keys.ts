@@ -57,6 +57,8 @@ export class Keys {
   readonly changes: string;
   /** Channel: the earliest of a shard of the due index changed. */
   readonly dueChanges: string;
+  /** Written to find out whether writes are taken; expires. */
+  readonly probe: string;
   readonly keyValue: KeyValueKeys;
   readonly leaseGeneration: string;
   /** Counter of fences, over all names. */
@@ -76,6 +78,7 @@ export class Keys {
     this.deadOrder = slot("m", "dead-order");
     this.changes = slot("m", "changes");
     this.dueChanges = slot("m", "due-changes");
+    this.probe = slot("m", "probe");
     this.keyValue = {
       generation: slot("k", "generation"),
       values: slot("k", "values"),

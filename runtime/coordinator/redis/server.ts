@@ -8,8 +8,8 @@ export interface RedisServer {
   role: string;
   /** Replicas connected. */
   replicas: number;
-  /** `min-replicas-to-write` is set. */
-  needsReplicas: boolean;
+  /** Replicas that count for `min-replicas-to-write`; null where that is not set. */
+  goodReplicas: number | null;
   evictionPolicy: string;
 }
 
@@ -26,7 +26,7 @@ export function readServer(info: string): RedisServer {
     role: values.get("role") ?? "master",
     replicas: Number(values.get("connected_slaves") ?? "0"),
     // Redis prints this line only while the option is in force.
-    needsReplicas: values.has("min_slaves_good_slaves"),
+    goodReplicas: values.has("min_slaves_good_slaves") ? Number(values.get("min_slaves_good_slaves")) : null,
     evictionPolicy: values.get("maxmemory_policy") ?? "noeviction",
   };
 }
@@ -42,7 +42,13 @@ export function examineServer(server: RedisServer): string | null {
     );
   }
   if (server.role !== "master") return "is a read-only replica: cluster.url must name the primary";
-  if (server.replicas > 0 && !server.needsReplicas) {
+  if (server.goodReplicas === 0) {
+    return (
+      "has min-replicas-to-write set and no replica that follows it, so it refuses every write: " +
+      'start a replica, or run "CONFIG SET min-replicas-to-write 0" on it and put the same in its configuration'
+    );
+  }
+  if (server.replicas > 0 && server.goodReplicas === null) {
     return (
       "has replicas but accepts writes that none of them has, which a failover would lose: " +
       'run "CONFIG SET min-replicas-to-write 1" on it and put the same in its configuration'
