@@ -208,6 +208,25 @@ export interface Reminders {
   onEarliest(listener: (shard: number | null, dueMs: number | null) => void): () => void;
 }
 
+/** A record that no living node owns. */
+export interface Orphan {
+  actor: ActorId;
+  /** The dead one that had it last. Null: it was given up, and what is left is its state. */
+  owner: Owner | null;
+  /** Changes with every owner; tells whether somebody had it since the last look. */
+  epoch: Epoch;
+}
+
+/** A walk over all records, for whoever cleans up. */
+export interface Orphans {
+  /**
+   * The next part of the walk: of a bounded number of records those whose owner is not among `alive`. `cursor` is `""` to
+   * begin, then what the last part answered; `""` again when the walk is over. A record that stands all the while is
+   * seen at least once; the same may be seen twice. Tombstones are not among them, they go by themselves.
+   */
+  page(request: { alive: readonly Incarnation[]; cursor: string }): Promise<{ orphans: Orphan[]; cursor: string }>;
+}
+
 export interface Membership {
   /** Takes an incarnation that was never used before. */
   join(record: NodeRecord, operation: OperationId): Promise<{ incarnation: Incarnation; view: number }>;
@@ -292,6 +311,7 @@ export interface Coordinator {
   readonly membership: Membership;
   readonly directory: Directory;
   readonly reminders: Reminders;
+  readonly orphans: Orphans;
   readonly keyValue: KeyValue;
   readonly pubSub: PubSub;
   readonly leases: Leases;

@@ -9,7 +9,17 @@
 import { randomBytes } from "node:crypto";
 import { type Clock, systemClock } from "../actor/clock.ts";
 import type { Generation } from "../actor/ids.ts";
-import type { Coordinator, Directory, KeyValue, Leases, Membership, PubSub, Reminders, Watch } from "./contract.ts";
+import type {
+  Coordinator,
+  Directory,
+  KeyValue,
+  Leases,
+  Membership,
+  Orphans,
+  PubSub,
+  Reminders,
+  Watch,
+} from "./contract.ts";
 import { SingleNodeMemory } from "./single_node/memory.ts";
 
 export class SingleNodeCoordinator implements Coordinator {
@@ -18,6 +28,7 @@ export class SingleNodeCoordinator implements Coordinator {
   readonly membership: Membership;
   readonly directory: Directory;
   readonly reminders: Reminders;
+  readonly orphans: Orphans;
   readonly keyValue: KeyValue;
   readonly pubSub: PubSub;
   readonly leases: Leases;
@@ -29,6 +40,7 @@ export class SingleNodeCoordinator implements Coordinator {
     this.membership = memory.membership;
     this.directory = memory.directory;
     this.reminders = memory.reminders;
+    this.orphans = memory.directory;
     this.keyValue = memory.keyValue;
     this.watches = memory.keyValue;
     this.leases = memory.leases;

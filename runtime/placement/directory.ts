@@ -29,6 +29,9 @@ const RETRY_MS = 100;
 /** Default for `maxClaims`. */
 const MAX_CLAIMS = 512;
 const MAX_WAITING = 20_000;
+/** Claims and releases whose outcome is asked for in the background, and how often. */
+const MAX_UNSETTLED = 10_000;
+const SETTLE_MS = 2_000;
 /** How long an ended actor's id is remembered: a day, milliseconds. */
 const TOMBSTONE_MS = 86_400_000;
 
@@ -49,6 +52,8 @@ export class DirectoryClient {
   #incarnation: Incarnation;
   readonly #maxClaims: number;
   #operations = 0;
+  #unsettled = 0;
+  #closed = false;
   #running = 0;
   readonly #waiting: (() => void)[] = [];
 
@@ -64,6 +69,11 @@ export class DirectoryClient {
     this.#deaths = deaths;
     this.#clock = clock;
     this.#incarnation = incarnation;
+  }
+
+  /** Nothing is asked for in the background any more. */
+  close(): void {
+    this.#closed = true;
   }
 
   /** The node rejoined under another name. */
@@ -137,13 +147,37 @@ export class DirectoryClient {
     return { outcome: "fenced" };
   }
 
-  /** Gives an actor up. A failure is left alone: the next claim by this node takes it over from itself. */
+  /** Gives an actor up. Never rejects for a store in trouble: it is asked again until it answers, see `#settle`. */
   async release(actor: ActorId, owner: Owner): Promise<void> {
+    const operation = this.#operation();
+    const release = (): Promise<unknown> => this.#directory.release({ actor, owner, operation });
     try {
-      await this.#directory.release({ actor, owner, operation: this.#operation() });
+      await release();
     } catch (error) {
       if (!TroupeError.is(error)) throw error;
+      this.#settle(release);
     }
+  }
+
+  /** Reads an actor's record without becoming its owner. */
+  lookup(actor: ActorId): ReturnType<Directory["lookup"]> {
+    return this.#limited(() => this.#directory.lookup(actor));
+  }
+
+  /**
+   * Ends an actor that nobody living owns, or forgets it where it has no state. `last` is the dead owner, if it has one.
+   * False: somebody owns it, or it is gone. Rejects when the store does not answer.
+   */
+  discard(actor: ActorId, last: Owner | null): Promise<boolean> {
+    return this.#limited(async () => {
+      if (last !== null && !(await this.#deaths.confirmDead(last.incarnation))) return false;
+      const claimed = await this.#claim({ actor, takeover: last ?? undefined });
+      if (claimed.outcome !== "claimed") return false;
+      const owner = this.#mine(claimed.epoch);
+      if (claimed.state === null) await this.release(actor, owner);
+      else if ((await this.end(actor, owner)) === "fenced") return false;
+      return true;
+    });
   }
 
   async #resolve(actor: ActorId, requireState: boolean): Promise<Resolution> {
@@ -179,6 +213,7 @@ export class DirectoryClient {
       result = await this.#replayed(() => this.#directory.claim(full));
     } catch (error) {
       if (!TroupeError.is(error, "store_unavailable") && !TroupeError.is(error, "store_reset")) throw error;
+      if (error.started !== "no") this.#settle(() => this.#undo(full));
       const known = request.create === undefined ? "no" : "unknown";
       throw new TroupeError("unavailable", `the coordinator did not place ${request.actor}: ${error.message}`, {
         started: known,
@@ -194,14 +229,46 @@ export class DirectoryClient {
     });
   }
 
+  /**
+   * Undoes a claim whose caller was told that its outcome is unknown: what it may have made is nobody's, and while this node
+   * lives no sweep would find it. A replay learns what the claim came to; if its actor was claimed anew since, the end is fenced.
+   */
+  async #undo(request: ClaimRequest): Promise<void> {
+    if (request.incarnation !== this.#incarnation) return;
+    const claimed = await this.#directory.claim(request);
+    if (claimed.outcome !== "claimed") return;
+    const { actor } = request;
+    const owner = this.#mine(claimed.epoch);
+    if (request.create === undefined) await this.release(actor, owner);
+    else await this.end(actor, owner);
+  }
+
+  /** Runs a verb in the background until the store has answered it. Beyond `MAX_UNSETTLED` it is left to the death of this node. */
+  #settle(verb: () => Promise<unknown>): void {
+    if (this.#unsettled >= MAX_UNSETTLED) return;
+    this.#unsettled++;
+    const attempt = async (): Promise<void> => {
+      if (this.#closed) return;
+      try {
+        await verb();
+        this.#unsettled--;
+      } catch {
+        this.#clock.after(SETTLE_MS, () => void attempt());
+      }
+    };
+    this.#clock.after(SETTLE_MS, () => void attempt());
+  }
+
   /** Runs a store verb until its outcome is known; every try carries the same operation id. */
   async #replayed<T>(verb: () => Promise<T>): Promise<T> {
+    let maybeDone = false;
     for (let attempt = 1; ; attempt++) {
       try {
         return await verb();
       } catch (error) {
         const passing = TroupeError.is(error, "store_unavailable") || TroupeError.is(error, "store_reset");
-        if (!passing || attempt >= TRIES) throw error;
+        maybeDone ||= passing && error.started !== "no";
+        if (!passing || attempt >= TRIES) throw maybeDone ? ofUnknownOutcome(error) : error;
       }
       await new Promise<void>((resolve) => {
         this.#clock.after(RETRY_MS * 2 ** attempt, resolve);
@@ -238,4 +305,10 @@ export class DirectoryClient {
   #operation(): string {
     return `${this.#incarnation}.${++this.#operations}`;
   }
+}
+
+/** The last try may not have been sent, but one before it may have been carried out. */
+function ofUnknownOutcome(error: unknown): unknown {
+  if (!TroupeError.is(error) || error.started !== "no") return error;
+  return new TroupeError(error.code, error.message, { started: "unknown", cause: error });
 }

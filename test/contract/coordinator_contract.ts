@@ -3,6 +3,7 @@
  */
 import { directoryContract } from "./directory_contract.ts";
 import { membershipContract } from "./membership_contract.ts";
+import { orphansContract } from "./orphans_contract.ts";
 import { primitivesContract } from "./primitives_contract.ts";
 import { remindersContract } from "./reminders_contract.ts";
 import type { MakeStore } from "./store.ts";
@@ -11,5 +12,6 @@ export function coordinatorContract(name: string, makeStore: MakeStore): void {
   membershipContract(name, makeStore);
   directoryContract(name, makeStore);
   remindersContract(name, makeStore);
+  orphansContract(name, makeStore);
   primitivesContract(name, makeStore);
 }

@@ -17,7 +17,7 @@ export function everyVerb({
   owner,
   grant,
 }: VerbTarget): Record<string, () => Promise<unknown>> {
-  const { membership, directory, reminders, keyValue, leases } = coordinator;
+  const { membership, directory, reminders, orphans, keyValue, leases } = coordinator;
   return {
     join: () => membership.join(nodeRecord("another"), operation()),
     renew: () => membership.renew(incarnation),
@@ -46,6 +46,7 @@ export function everyVerb({
       }),
     take: () => reminders.take({ shard: 0, nowMs: 0, holdUntilMs: 1, limit: 1 }),
     end: () => directory.end({ actor: anActor(), owner, operation: operation(), tombstoneMs: 1_000 }),
+    orphans: () => orphans.page({ alive: [incarnation], cursor: "" }),
     get: () => keyValue.get("key"),
     put: () => keyValue.put("key", RAW_BYTES),
     putIfAbsent: () => keyValue.putIfAbsent("key", RAW_BYTES, { ttlMs: 1_000 }),

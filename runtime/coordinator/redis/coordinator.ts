@@ -18,6 +18,7 @@ import type {
   KeyValue,
   Leases,
   Membership,
+  Orphans,
   PubSub,
   Reminders,
   Watch,
@@ -30,6 +31,7 @@ import { RedisKeyValue } from "./key_value.ts";
 import { Keys } from "./keys.ts";
 import { RedisLeases } from "./leases.ts";
 import { RedisMembership } from "./membership.ts";
+import { RedisOrphans } from "./orphans.ts";
 import { RedisPubSub } from "./pub_sub.ts";
 import { RedisReminders } from "./reminders.ts";
 import { examineServer, type RedisServer, readServer } from "./server.ts";
@@ -41,6 +43,7 @@ export class RedisCoordinator implements Coordinator {
   readonly membership: Membership;
   readonly directory: Directory;
   readonly reminders: Reminders;
+  readonly orphans: Orphans;
   readonly keyValue: KeyValue;
   readonly pubSub: PubSub;
   readonly leases: Leases;
@@ -112,6 +115,7 @@ export class RedisCoordinator implements Coordinator {
     this.keyValue = keyValue;
     this.watches = keyValue;
     this.pubSub = new RedisPubSub(keys, commands, subscriber);
+    this.orphans = new RedisOrphans(keys, generation, commands);
     this.leases = new RedisLeases(keys, generation, commands);
   }
 

@@ -99,6 +99,7 @@ export class RedisDirectory implements Directory {
       from.epoch,
       operation,
       to,
+      request.actor,
     ]);
     if (text(answer[0]) !== "transferred") return { outcome: "fenced" };
     return { outcome: "transferred", epoch: text(answer[1]) as Epoch };
@@ -107,7 +108,7 @@ export class RedisDirectory implements Directory {
   async release(request: { actor: ActorId; owner: Owner; operation: string }): Promise<FencedResult> {
     checkOperation(request.operation);
     const { owner, operation } = request;
-    const args = [owner.incarnation, owner.epoch, operation];
+    const args = [owner.incarnation, owner.epoch, operation, request.actor];
     return fencedResult(await this.#run(scripts.releaseScript, request.actor, args));
   }
 
@@ -185,6 +186,7 @@ export class RedisDirectory implements Directory {
       request.create ?? NO_BYTES,
       request.takeover?.incarnation ?? "",
       request.takeover?.epoch ?? "",
+      request.actor,
     ]);
   }
 
@@ -195,8 +197,8 @@ export class RedisDirectory implements Directory {
     during: "never" | "reasserting" = "never",
   ): Promise<readonly unknown[]> {
     const { keys, generation, commands } = this.#options;
-    const { generation: copy, record, epochs } = keys.actor(actor);
-    return generation.run(commands, script, [copy, record, epochs], args, during);
+    const { generation: copy, record, epochs, owners } = keys.actor(actor);
+    return generation.run(commands, script, [copy, record, epochs, owners], args, during);
   }
 
   #runWithDues(
@@ -206,15 +208,15 @@ export class RedisDirectory implements Directory {
     during: "never" | "reasserting" = "never",
   ): Promise<readonly unknown[]> {
     const { keys, generation, commands } = this.#options;
-    const { generation: copy, record, dues } = keys.actor(actor);
-    return generation.run(commands, script, [copy, record, dues], args, during);
+    const { generation: copy, record, dues, owners } = keys.actor(actor);
+    return generation.run(commands, script, [copy, record, dues, owners], args, during);
   }
 
   /** A script that writes back what the store lost. */
   #runRestore(script: Script, actor: ActorId, args: readonly (string | Uint8Array)[]): Promise<readonly unknown[]> {
     const { keys, generation, commands } = this.#options;
-    const { generation: copy, record, dues } = keys.actor(actor);
-    const all = [copy, record, dues, keys.settledBeside(copy)];
+    const { generation: copy, record, dues, owners } = keys.actor(actor);
+    const all = [copy, record, dues, keys.settledBeside(copy), owners];
     return generation.run(commands, script, all, args, "reasserting");
   }
 

@@ -5,6 +5,9 @@
  * and bytes of the state, `t` tombstone, `r` the last ownership operations with their answers, `c` the last commit with
  * its version. Ownership and commits are remembered apart, so that commits of a new owner do not push out the transfer
  * that the old one still asks about.
+ *
+ * Beside the records each bucket has `owners`, who owns which of them, for a walk that finds what nobody living owns. Every
+ * script that changes an owner changes it too.
  */
 import { defineScript } from "./script.ts";
 
@@ -39,8 +42,18 @@ const INDEX_DUE = `
 
 export const claimScript = defineScript({
   name: "claim",
-  keys: ["record", "epochs"],
-  args: ["incarnation", "operation", "settled", "require_state", "create", "state", "from_incarnation", "from_epoch"],
+  keys: ["record", "epochs", "owners"],
+  args: [
+    "incarnation",
+    "operation",
+    "settled",
+    "require_state",
+    "create",
+    "state",
+    "from_incarnation",
+    "from_epoch",
+    "actor",
+  ],
   acknowledged: true,
   lua: `${RING}
 local ended, owner, epoch, version, ring = unpack(redis.call('HMGET', record, 't', 'o', 'e', 'v', 'r'))
@@ -57,6 +70,7 @@ if settled ~= '1' then return {'settling'} end
 if require_state == '1' and not version then return {'absent'} end
 local mine = next_epoch()
 redis.call('HSET', record, 'o', incarnation, 'e', mine, 'r', remember(ring, operation, mine))
+redis.call('HSET', owners, actor, incarnation .. ' ' .. mine)
 -- Rule: what is owned does not expire.
 redis.call('PERSIST', record)
 if create == '1' then
@@ -64,7 +78,6 @@ if create == '1' then
   redis.call('HSET', record, 'v', version, 's', state)
   return {'claimed', mine, version, state}
 end
-redis.call('PERSIST', record)
 return {'claimed', mine, version or '', version and redis.call('HGET', record, 's') or ''}`,
 });
 
@@ -79,8 +92,8 @@ return {'record', owner or '', epoch or '', version or '', ended or ''}`,
 
 export const transferScript = defineScript({
   name: "transfer",
-  keys: ["record", "epochs"],
-  args: ["incarnation", "epoch", "operation", "to"],
+  keys: ["record", "epochs", "owners"],
+  args: ["incarnation", "epoch", "operation", "to", "actor"],
   acknowledged: true,
   lua: `${RING}
 local owner, current, ring = unpack(redis.call('HMGET', record, 'o', 'e', 'r'))
@@ -90,13 +103,14 @@ if first then return {'transferred', first} end
 if owner ~= incarnation or current ~= epoch then return {'fenced'} end
 local theirs = next_epoch()
 redis.call('HSET', record, 'o', to, 'e', theirs, 'r', remember(ring, operation, theirs))
+redis.call('HSET', owners, actor, to .. ' ' .. theirs)
 return {'transferred', theirs}`,
 });
 
 export const releaseScript = defineScript({
   name: "release",
-  keys: ["record", "epochs"],
-  args: ["incarnation", "epoch", "operation"],
+  keys: ["record", "epochs", "owners"],
+  args: ["incarnation", "epoch", "operation", "actor"],
   acknowledged: true,
   lua: `${RING}
 local owner, current, version, ring = unpack(redis.call('HMGET', record, 'o', 'e', 'v', 'r'))
@@ -105,7 +119,12 @@ if owner ~= incarnation or current ~= epoch then return {'fenced'} end
 redis.call('HDEL', record, 'o')
 redis.call('HSET', record, 'r', remember(ring, operation, 'done'))
 -- Bound: without state there is nothing to keep but the answer to a replay.
-if not version then redis.call('PEXPIRE', record, ${FORGET_MS}) end
+if version then
+  redis.call('HSET', owners, actor, ' ' .. epoch)
+else
+  redis.call('PEXPIRE', record, ${FORGET_MS})
+  redis.call('HDEL', owners, actor)
+end
 return {'done'}`,
 });
 
@@ -146,7 +165,7 @@ return {'committed', made}`,
 
 export const endScript = defineScript({
   name: "end",
-  keys: ["record", "dues"],
+  keys: ["record", "dues", "owners"],
   args: ["incarnation", "epoch", "operation", "tombstone_ms", "actor"],
   acknowledged: true,
   lua: `${RING}
@@ -157,6 +176,7 @@ redis.call('HDEL', record, 'o', 'v', 's', 'c')
 redis.call('HSET', record, 't', '1', 'r', remember(ring, operation, 'done'))
 redis.call('PEXPIRE', record, tombstone_ms)
 redis.call('ZREM', dues, actor)
+redis.call('HDEL', owners, actor)
 return {'done'}`,
 });
 
@@ -185,7 +205,7 @@ end
 /** After a reset: an owner writes back its record. */
 export const restoreScript = defineScript({
   name: "restore",
-  keys: ["record", "dues", "settled_here"],
+  keys: ["record", "dues", "settled_here", "owners"],
   args: ["incarnation", "epoch", "version", "state", "due", "actor", "bucket", "channel"],
   acknowledged: true,
   lua: `${NEWER}
@@ -198,6 +218,7 @@ if current and not newer(epoch, current) and not (current == epoch and (owner or
   return {'lost'}
 end
 redis.call('HSET', record, 'o', incarnation, 'e', epoch)
+redis.call('HSET', owners, actor, incarnation .. ' ' .. epoch)
 redis.call('PERSIST', record)
 -- Rule: state never goes back within one activation; the store may have a commit whose answer was lost.
 if version ~= '' and (current ~= epoch or not stored or tonumber(version) > tonumber(stored)) then
@@ -211,7 +232,7 @@ return {'kept'}`,
 /** After a reset: an actor that was ended shortly before, by the owner with that epoch, stays ended. */
 export const entombScript = defineScript({
   name: "entomb",
-  keys: ["record", "dues", "settled_here"],
+  keys: ["record", "dues", "settled_here", "owners"],
   args: ["epoch", "tombstone_ms", "actor"],
   acknowledged: true,
   lua: `${NEWER}
@@ -223,5 +244,26 @@ redis.call('HDEL', record, 'o', 'v', 's', 'c')
 redis.call('HSET', record, 'e', epoch, 't', '1')
 redis.call('PEXPIRE', record, tombstone_ms)
 redis.call('ZREM', dues, actor)
+redis.call('HDEL', owners, actor)
 return {'done'}`,
+});
+
+/** A part of the walk over a bucket's records: those whose owner is none of the living, as actor and entry in turn. */
+export const orphansScript = defineScript({
+  name: "orphans",
+  keys: ["owners"],
+  args: ["cursor", "count"],
+  lua: `
+local alive = {}
+for index = 4, #ARGV do alive[ARGV[index]] = true end
+local page = redis.call('HSCAN', owners, cursor, 'COUNT', count)
+local found = {}
+for index = 1, #page[2], 2 do
+  local entry = page[2][index + 1]
+  if not alive[string.match(entry, '^[^ ]*')] then
+    table.insert(found, page[2][index])
+    table.insert(found, entry)
+  end
+end
+return {'orphans', page[1], found}`,
 });

@@ -115,7 +115,13 @@ export class Keys {
 
   bucket(index: number): BucketKeys {
     const bucket = `${this.#prefix}{d${index}}:`;
-    return { index, generation: `${bucket}generation`, epochs: `${bucket}epochs`, dues: `${bucket}dues` };
+    return {
+      index,
+      generation: `${bucket}generation`,
+      epochs: `${bucket}epochs`,
+      dues: `${bucket}dues`,
+      owners: `${bucket}owners`,
+    };
   }
 }
 
@@ -126,6 +132,8 @@ export interface BucketKeys {
   epochs: string;
   /** Sorted set of the bucket's actors that have reminders, by when the earliest is due: wall clock milliseconds. */
   dues: string;
+  /** Hash: actor → incarnation of its owner (empty: none), a space, its epoch. Of all records but tombstones. */
+  owners: string;
 }
 
 export interface KeyValueKeys {

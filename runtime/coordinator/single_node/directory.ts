@@ -11,6 +11,8 @@ import type {
   Directory,
   FencedResult,
   HeldRecord,
+  Orphan,
+  Orphans,
   Owner,
   StoredState,
 } from "../contract.ts";
@@ -38,7 +40,10 @@ export interface ActorRecord {
   lastCommit: string | null;
 }
 
-export class MemoryDirectory implements Directory {
+/** Records looked at in one part of a walk. */
+const PAGE = 500;
+
+export class MemoryDirectory implements Directory, Orphans {
   readonly #life: Life;
   readonly #clock: Clock;
   readonly #isAlive: (incarnation: Incarnation) => boolean;
@@ -48,6 +53,9 @@ export class MemoryDirectory implements Directory {
   /** When a record that serves only replays or as tombstone goes. */
   readonly #expiries = new Map<ActorId, number>();
   #epochs = 0;
+  /** The walk that is under way, by its cursor. One at a time: a new one ends it. */
+  #walk: { cursor: string; rest: IterableIterator<[ActorId, ActorRecord]> } | undefined;
+  #walked = 0;
 
   constructor(
     life: Life,
@@ -200,6 +208,26 @@ export class MemoryDirectory implements Directory {
       return !alive || record === undefined || !owns(record, { incarnation, epoch });
     });
     return { lost: lost.map((record) => record.actor), settled: true };
+  }
+
+  async page({ alive, cursor }: { alive: readonly Incarnation[]; cursor: string }) {
+    const living = new Set(alive);
+    // A walk that was ended begins anew: what it saw is seen twice, which may happen anyhow.
+    const rest = this.#walk?.cursor === cursor && cursor !== "" ? this.#walk.rest : this.#records.entries();
+    const orphans: Orphan[] = [];
+    for (let looked = 0; looked < PAGE; looked += 1) {
+      const { value, done } = rest.next();
+      if (done === true) {
+        this.#walk = undefined;
+        return { orphans, cursor: "" };
+      }
+      const [actor, { owner, epoch, version, ended }] = value;
+      if (ended || (owner === null && version === 0) || (owner !== null && living.has(owner))) continue;
+      orphans.push({ actor, owner: owner === null ? null : { incarnation: owner, epoch }, epoch });
+    }
+    this.#walked += 1;
+    this.#walk = { cursor: String(this.#walked), rest };
+    return { orphans, cursor: this.#walk.cursor };
   }
 
   #find(actor: ActorId): ActorRecord | undefined {

@@ -14,7 +14,17 @@
 import type { Clock } from "../../actor/clock.ts";
 import { TroupeError } from "../../actor/errors.ts";
 import type { Generation } from "../../actor/ids.ts";
-import type { Coordinator, Directory, KeyValue, Leases, Membership, PubSub, Reminders, Watch } from "../contract.ts";
+import type {
+  Coordinator,
+  Directory,
+  KeyValue,
+  Leases,
+  Membership,
+  Orphans,
+  PubSub,
+  Reminders,
+  Watch,
+} from "../contract.ts";
 import { type Durability, type OpenFile, openFile } from "./file.ts";
 import { Journal } from "./journal.ts";
 import { SingleNodeMemory } from "./memory.ts";
@@ -33,6 +43,7 @@ export class DurableSingleNode implements Coordinator {
   readonly membership: Membership;
   readonly directory: Directory;
   readonly reminders: Reminders;
+  readonly orphans: Orphans;
   readonly keyValue: KeyValue;
   readonly pubSub: PubSub;
   readonly leases: Leases;
@@ -76,6 +87,7 @@ export class DurableSingleNode implements Coordinator {
     this.membership = memory.membership;
     this.directory = durableDirectory(memory.directory, journal);
     this.reminders = durableReminders(memory.reminders, journal);
+    this.orphans = { page: (request) => journal.run(() => memory.directory.page(request)) };
     this.keyValue = durableKeyValue(memory.keyValue, journal);
     this.leases = durableLeases(memory.leases, journal);
     this.pubSub = memory.pubSub;
