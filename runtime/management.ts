@@ -115,6 +115,16 @@ export class NodeManagement implements Management {
     }
   }
 
+  async terminate(id: string): Promise<boolean> {
+    try {
+      await this.#deps.system.actor(SessionActor, id).with({ timeoutMs: ASK_MS }).revoke();
+      return true;
+    } catch (error) {
+      if (TroupeError.is(error, "not_found") || TroupeError.is(error, "ended")) return false;
+      throw error;
+    }
+  }
+
   async actors({ kind, limit }: { kind: string | null; limit: number }): Promise<ActorDescription[]> {
     const lists = await this.#askAll((node) => node.actors(kind, limit));
     return lists

@@ -25,6 +25,7 @@ import { managementRoutes, type Readiness } from "../transports/http/management.
 import { McpEndpoint } from "../transports/http/mcp_endpoint.ts";
 import { SitePolicy } from "../transports/http/origin.ts";
 import { type BoundAddress, HttpServer } from "../transports/http/server.ts";
+import { SessionCaps } from "../transports/http/session_caps.ts";
 import { ActorSessionGateway } from "../transports/http/session_gateway.ts";
 import { SseStreams } from "../transports/http/sse.ts";
 import type { MeshPeer } from "../transports/mesh/options.ts";
@@ -72,6 +73,7 @@ import { type KindInfo, Router } from "./placement/router.ts";
 import { skewBetween } from "./placement/skew.ts";
 import { endAhead } from "./worker/ahead.ts";
 import { BUILT_IN_ACTORS, WORKER_ENTRY } from "./worker/built_in.ts";
+import { Sweep } from "./placement/sweep.ts";
 import { kindsOf, loadDefinitions } from "./worker/definitions.ts";
 import type { WorkerIo, WorkerSettings, WorkerThread } from "./worker/entry.ts";
 import { defaultHeapMib, heapShare } from "./worker/heap.ts";
@@ -160,6 +162,7 @@ class Node implements RunningNode {
   #membership: MembershipDriver | undefined;
   #mesh: MeshHandle | undefined;
   #directory: DirectoryClient | undefined;
+  #sweep: Sweep | undefined;
   #router: Router | undefined;
   #host: Host | undefined;
   #pool: WorkerPool<WorkerSettings, WorkerThread> | undefined;
@@ -221,6 +224,7 @@ class Node implements RunningNode {
     this.#record = { ...this.#record, url: this.#address.url };
     await this.#setState("active");
     this.#watchReminders(coordinator);
+    this.#sweep?.start();
     this.#tellLoad();
     if (this.#config.cluster.rebalance && this.#config.cluster.kind !== "single_node") this.#rebalance();
     this.#readiness = { ready: true, reason: null };
@@ -276,7 +280,7 @@ class Node implements RunningNode {
     const { bind_address, allowed_origins, allowed_hosts, tls, max_body_bytes } = this.#config.gateway.server;
     const host = hostOf(bind_address);
     const mcp = new McpEndpoint({
-      gateway: new ActorSessionGateway(this, this.#clock, this.#log),
+      gateway: new ActorSessionGateway(this, this.#clock, this.#log, SessionActor, this.#sessionCaps()),
       scopes: scopesOf(this.#config),
       site: new SitePolicy({
         allowedOrigins: allowed_origins,
@@ -310,6 +314,24 @@ class Node implements RunningNode {
       port: portOf(bind_address),
       tls: tls && { cert: readFileSync(tls.cert_path, "utf8"), key: readFileSync(tls.key_path, "utf8") },
     });
+  }
+
+  #sessionCaps(): SessionCaps {
+    const { max_sessions, max_per_principal } = this.#config.mcp.configurations.sessions;
+    return new SessionCaps({
+      maxSessions: max_sessions,
+      maxPerPrincipal: max_per_principal,
+      count: () => this.#sessionsHere(),
+      lives: (id) => this.#router?.has(actorId(SessionActor.kind, id)) ?? false,
+      clock: this.#clock,
+      metrics: this.#metrics,
+    });
+  }
+
+  #sessionsHere(): number {
+    let sessions = 0;
+    for (const { id } of this.#router?.actors() ?? []) if (kindOf(id) === SessionActor.kind) sessions++;
+    return sessions;
   }
 
   /** The mesh of a node that has peers; loaded only then. */
@@ -519,6 +541,24 @@ class Node implements RunningNode {
     } finally {
       endAhead();
     }
+    if (workers > 0) await this.#startWorkers(workers, router);
+    this.#sweep = this.#makeSweep(coordinator, membership, directory);
+  }
+
+  #makeSweep(coordinator: Coordinator, membership: MembershipDriver, directory: DirectoryClient): Sweep {
+    const { idle_timeout_ms } = this.#config.mcp.configurations.sessions;
+    const sessionIdleMs = idle_timeout_ms === 0 ? undefined : idle_timeout_ms;
+    return new Sweep({
+      orphans: coordinator.orphans,
+      directory,
+      view: () => membership.view,
+      self: () => this.#incarnation,
+      idleMs: (kind) => (kind === SessionActor.kind ? sessionIdleMs : undefined),
+      shortestMs: sessionIdleMs,
+      clock: this.#clock,
+      log: this.#log,
+      onSwept: (kind) => this.#metrics.counter("troupe_actors_swept_total", SWEPT, { kind }).add(),
+    });
   }
 
   /** Refuses new work while this node or one of its workers has more than it can do. */
@@ -679,15 +719,7 @@ class Node implements RunningNode {
       return found;
     };
     return {
-      load: () => {
-        let sessions = 0;
-        let all = 0;
-        for (const { id } of this.#running(this.#router).actors()) {
-          all++;
-          if (kindOf(id) === SessionActor.kind) sessions++;
-        }
-        return { sessions, actors: all };
-      },
+      load: () => ({ sessions: this.#sessionsHere(), actors: this.#running(this.#router).actorCount }),
       sessions: async (limit) => {
         const ids = actors(SessionActor.kind, limit).map(({ id }) => keyOf(id));
         const described: SessionDescription[] = [];
@@ -777,6 +809,7 @@ class Node implements RunningNode {
     const failed = (what: string) => (error: unknown) => this.#log.warn(`${what} failed during shutdown`, { error });
     this.#reminders?.stop();
     this.#admission?.stop();
+    this.#sweep?.close();
     this.#router?.drain();
     await this.#setState("draining").catch(failed("announcing the shutdown"));
     const jobs = this.#jobs?.then((queue) => queue.close({ graceMs: budgetMs })).catch(failed("closing the job queue"));
@@ -793,6 +826,7 @@ class Node implements RunningNode {
       await this.#membership?.leave().catch(failed("leaving the membership"));
     }
     await this.#mesh?.close();
+    this.#directory?.close();
     await this.#coordinator?.close().catch(failed("closing the coordinator"));
     this.events.emit({ type: "drained", node: this.nodeId });
     this.#resolveClosed();
@@ -860,6 +894,7 @@ class Node implements RunningNode {
   }
 }
 
+const SWEPT = "Actors ended or forgotten because nobody living owned them and nobody asked for them";
 const COUNTED_BY_ACTORS = "Counted by actors; see the actor's own documentation";
 
 function peersOf(members: readonly Member[]): MeshPeer[] {

@@ -76,6 +76,12 @@ export function defineSession(access: UpstreamAccess) {
         await live(ctx, principal).end();
       },
 
+      /** As `terminate`, by an operator: whoever's session it is. */
+      async revoke(ctx): Promise<void> {
+        ctx.worker.count("troupe_session_revoked_total");
+        await ctx.instance.live?.end();
+      },
+
       /** For the management API. */
       describe(ctx): SessionDescription {
         const { state, key, worker } = ctx;

@@ -20,7 +20,11 @@ export function readManagementFlags<const Kinds extends Record<string, "text" | 
 }
 
 /** The `data` of one answer. Throws an error with one sentence for everything that is not a success. */
-export async function ask(url: string | undefined, path: string, method: "GET" | "POST" = "GET"): Promise<unknown> {
+export async function ask(
+  url: string | undefined,
+  path: string,
+  method: "GET" | "POST" | "DELETE" = "GET",
+): Promise<unknown> {
   const base = url ?? DEFAULT_URL;
   let target: URL;
   try {

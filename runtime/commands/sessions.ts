@@ -7,15 +7,22 @@ const help = `Usage: runtime sessions [ID] [options]
 
 Lists the sessions, or shows one.
 
+  --terminate  end the session ID for good; its client is answered 404 on every node
 ${managementHelp}`;
 
 export const command: Command = {
   help,
   async run(args, output) {
-    const { flags, positionals } = readManagementFlags(args, {}, { min: 0, max: 1, name: "an ID" });
+    const { flags, positionals } = readManagementFlags(
+      args,
+      { terminate: "switch" },
+      { min: args.includes("--terminate") ? 1 : 0, max: 1, name: "an ID" },
+    );
     const [id] = positionals;
-    const data = await ask(flags.url, `/api/cluster/sessions${id === undefined ? "" : `/${encodeURIComponent(id)}`}`);
+    const path = `/api/cluster/sessions${id === undefined ? "" : `/${encodeURIComponent(id)}`}`;
+    const data = await ask(flags.url, path, flags.terminate ? "DELETE" : "GET");
     if (flags.json) output.out(jsonText(data));
+    else if (flags.terminate) output.out(`session ${id} has ended\n`);
     else if (id !== undefined) output.out(fields(typeof data === "object" && data !== null ? { ...data } : {}));
     else output.out(list(data));
     return 0;

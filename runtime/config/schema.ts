@@ -188,6 +188,14 @@ const mcp = z.strictObject({
           idle_timeout_ms: ms(0, 30 * DAY_MS)
             .default(900_000)
             .describe("a session unused for so long ends; 0 never"),
+          max_sessions: count(1, 10_000_000)
+            .default(10_000)
+            .describe("sessions on one node; more are refused with 503"),
+          max_per_principal: count(1, 10_000_000)
+            .optional()
+            .describe(
+              "sessions that one caller may have on one node; more are refused with 429; default no such bound",
+            ),
           max_calls: count(1, 10_000).default(64).describe("calls of one session at once; more are refused"),
         })
         .prefault({}),

@@ -248,6 +248,16 @@ export class Router {
     }
   }
 
+  /** Actors that live here. */
+  get actorCount(): number {
+    return this.#local.size;
+  }
+
+  /** Whether an actor lives here. */
+  has(actor: ActorId): boolean {
+    return this.#local.has(actor);
+  }
+
   /** The owner of an actor that lives here, for its commits. */
   owner(actor: ActorId, epoch: Epoch): Owner | undefined {
     const local = this.#local.get(actor);

@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
 import { type Cluster, startCluster } from "../harness/cluster.ts";
 import { ask, callBody, type OpenSession, openSession, post } from "../harness/mcp_requests.ts";
+import { SseConnection } from "../harness/sse_connection.ts";
 
 const exercise = { module: new URL("./fixtures/exercise.mjs", import.meta.url).href };
 
@@ -11,7 +12,10 @@ describe("a single node with dir", () => {
   let url: string;
   before(async () => {
     // Relative to the configuration file, whose folder goes with the cluster.
-    const config = { cluster: { kind: "single_node", dir: "data" } } as const;
+    const config = {
+      cluster: { kind: "single_node", dir: "data" },
+      mcp: { configurations: { response: { stream_after_ms: 50 } } },
+    } as const;
     cluster = await startCluster({ nodes: 1, config, mcpServers: { exercise } });
     url = `${cluster.urls[0]}/mcp/exercise`;
   });
@@ -44,6 +48,45 @@ describe("a single node with dir", () => {
     await cluster.kill(0);
     await cluster.restart(0);
     await isGone(kept);
+  });
+
+  it("delivers a response that nobody read by Last-Event-ID, after kill -9, and the stream's end", async () => {
+    const session = await openSession(url);
+    const stream = new SseConnection("POST", url, session.headers, callBody("lost", "wait", { name: "w", ms: 200 }));
+    await cluster.waitUntil(() => stream.lastId !== "", 10_000, "the stream to begin");
+    const id = stream.lastId;
+    stream.close();
+    await cluster.waitUntil(
+      async () => (await cluster.api<{ calls: number }>(0, `sessions/${session.id}`)).calls === 0,
+      10_000,
+      "the call to end",
+    );
+    // What was stored before this acknowledgement is stored for good.
+    const level = { jsonrpc: "2.0", id: "level", method: "logging/setLevel", params: { level: "debug" } };
+    assert.equal((await post(url, level, session.headers)).status, 200);
+    await cluster.kill(0);
+    await cluster.restart(0);
+    const resumed = new SseConnection("GET", url, { ...session.headers, "last-event-id": id });
+    await cluster.waitUntil(() => resumed.response("lost"), 20_000, "the finished response");
+    assert.deepEqual(resumed.response("lost")?.result?.content, [{ type: "text", text: "waited" }]);
+    await cluster.waitUntil(() => resumed.ended, 10_000, "the end of the stream");
+    assert.equal(resumed.messages.length, 1);
+    // And again, from the same place: an event keeps its id.
+    const again = new SseConnection("GET", url, { ...session.headers, "last-event-id": id });
+    await cluster.waitUntil(() => again.response("lost"), 10_000, "the same response");
+    assert.equal(again.lastId, resumed.lastId);
+  });
+
+  it("ends a call that ran at the kill with an honest error on its stream", async () => {
+    const session = await openSession(url);
+    const stream = new SseConnection("POST", url, session.headers, callBody("cut", "wait", { name: "x", ms: 60_000 }));
+    await cluster.waitUntil(() => stream.lastId !== "", 10_000, "the stream to begin");
+    await cluster.kill(0);
+    await cluster.restart(0);
+    const resumed = new SseConnection("GET", url, { ...session.headers, "last-event-id": stream.lastId });
+    await cluster.waitUntil(() => resumed.response("cut"), 20_000, "the end of the call");
+    const { error } = resumed.response("cut") ?? {};
+    assert.deepEqual(error?.data, { code: "unavailable", started: "unknown", retryable: false });
   });
 
   it("keeps every session that was acknowledged before a kill in the middle of opening them", async () => {

@@ -368,7 +368,7 @@ describe("redis with a replica", { skip: redisAvailable() ? false : REDIS_MISSIN
   it("counts a write as done only once the replica has it", async () => {
     const primary = await startRedis({ args: ["--min-replicas-to-write", "1", "--repl-diskless-sync-delay", "0"] });
     const replica = await startRedis({ args: ["--replicaof", "127.0.0.1", String(primary.port)] });
-    const store = redisStore(primary, { operation_timeout_ms: 400 });
+    const store = redisStore(primary, { operation_timeout_ms: 2_000 });
     try {
       await waitUntil(
         async () => (await primary.info("replication")).includes("min_slaves_good_slaves:1"),

@@ -73,6 +73,8 @@ export interface Management {
   sessions(filter: { limit: number }): Promise<SessionDescription[]>;
   /** Null: no such session. */
   session(id: string): Promise<SessionDescription | null>;
+  /** Ends a session for good, whoever's it is. False: no such session. */
+  terminate(id: string): Promise<boolean>;
   actors(filter: { kind: string | null; limit: number }): Promise<ActorDescription[]>;
   /** Asks a node to drain; resolves when it was told. False: no such node. */
   drain(nodeId: string): Promise<boolean>;
@@ -167,6 +169,10 @@ async function dispatch(exchange: Exchange, management: Management): Promise<voi
     if (!methodIs(exchange, "POST")) return void notAllowed(exchange, "POST");
     if (await management.drain(name)) return success(exchange, 202, { id: name, state: "draining" });
     return found("node", null);
+  }
+  if (parts.length === 2 && resource === "sessions" && name !== undefined && exchange.req.method === "DELETE") {
+    if (await management.terminate(name)) return success(exchange, 200, { id: name, state: "ended" });
+    return found("session", null);
   }
   const known =
     (parts.length === 1 && ["status", "nodes", "sessions", "actors"].includes(resource ?? "")) ||

@@ -4,7 +4,7 @@
  * Opening a session is one step before anything else happens: owner and state are stored, then the session answers the
  * `initialize` itself, then its id leaves the node. If that answer is an error the session is ended again and the client
  * never sees an id. When storing has an unknown outcome the client gets 503 and no id; what may have been stored is
- * nobody's, and ends by the session's idle time.
+ * nobody's, and is ended as soon as the store answers again (`runtime/placement/directory.ts`).
  */
 import type { EventsCall, PostAnswer, PostCall, Principal, SessionEvent } from "../../actors/session/contract.ts";
 import { openSession } from "../../actors/session/open.ts";
@@ -13,6 +13,8 @@ import type { Clock } from "../../runtime/actor/clock.ts";
 import type { ActorSystem, CallOptions } from "../../runtime/actor/define.ts";
 import { Lane } from "../../runtime/actor/message.ts";
 import type { Logger } from "../../runtime/observe/log.ts";
+import type { RpcId } from "../upstream/contract.ts";
+import type { SessionCaps } from "./session_caps.ts";
 import { newSessionId } from "./session_id.ts";
 
 /** What an endpoint shows. */
@@ -43,15 +45,25 @@ export interface SessionGateway {
 
 /** Not held up while a session waits for its calls to end, because it is about to move. */
 const URGENT: CallOptions = { lane: Lane.Control };
+type Caps = Pick<SessionCaps, "refusal" | "opened">;
+const UNBOUNDED: Caps = { refusal: () => null, opened() {} };
 
 export class ActorSessionGateway implements SessionGateway {
   readonly #system: ActorSystem;
   readonly #clock: Clock;
   readonly #log: Logger;
+  readonly #caps: Caps;
   readonly #session: typeof SessionActor;
 
   /** `session` is the definition that the workers run; tests bring one over their own upstreams. */
-  constructor(system: ActorSystem, clock: Clock, log: Logger, session: typeof SessionActor = SessionActor) {
+  constructor(
+    system: ActorSystem,
+    clock: Clock,
+    log: Logger,
+    session: typeof SessionActor = SessionActor,
+    caps: Caps = UNBOUNDED,
+  ) {
+    this.#caps = caps;
     this.#system = system;
     this.#clock = clock;
     this.#log = log;
@@ -62,9 +74,13 @@ export class ActorSessionGateway implements SessionGateway {
     const { principal, version, text, scope, message } = request;
     const opening = openSession(message, { principal, ...scope, now: this.#clock.wallNow() });
     if (opening.kind === "refused") return { sessionId: null, answer: opening };
+    const full = this.#caps.refusal(principal, idOf(message));
+    if (full instanceof Error) throw full;
+    if (full !== null) return { sessionId: null, answer: full };
 
     const sessionId = newSessionId();
     await this.#system.create(this.#session, sessionId, opening.state);
+    this.#caps.opened(principal, sessionId);
     try {
       const answer = await this.post(sessionId, { principal, version, text });
       if (!isError(answer)) return { sessionId, answer };
@@ -96,6 +112,12 @@ export class ActorSessionGateway implements SessionGateway {
       this.#log.debug("a session that failed to open will end when idle", { error });
     });
   }
+}
+
+/** Of a message that `openSession` has accepted. */
+function idOf(message: unknown): RpcId | null {
+  const { id } = message as { id?: unknown };
+  return typeof id === "string" || typeof id === "number" ? id : null;
 }
 
 /** Whether an `initialize` was answered with an error. */

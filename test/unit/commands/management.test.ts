@@ -37,6 +37,7 @@ const answers: Record<string, unknown> = {
   "GET /api/cluster/sessions/s1": session,
   "GET /api/cluster/actors": [{ id: "session/s1", kind: "session", nodeId: "a", worker: 1 }],
   "GET /api/cluster/actors?kind=lease": [],
+  "DELETE /api/cluster/sessions/s1": { id: "s1", state: "ended" },
   "POST /api/cluster/nodes/a%2Fb/drain": { id: "a/b", state: "draining" },
 };
 
@@ -77,6 +78,7 @@ const printed: [args: string[], out: string][] = [
   ],
   [["actors"], "ACTOR       KIND     NODE  WORKER\nsession/s1  session  a     1\n"],
   [["actors", "--kind", "lease"], "no actors\n"],
+  [["sessions", "s1", "--terminate"], "session s1 has ended\n"],
   [["drain", "a/b"], "node a/b is draining\n"],
 ];
 for (const [args, out] of printed) {
@@ -105,6 +107,11 @@ for (const [args, path] of [
     assert.deepEqual(JSON.parse(out), answers[`GET /api/cluster/${path}`]);
   });
 }
+
+test("no session is ended without its id", async () => {
+  const { code, err } = await runtime("sessions", "--terminate", "--url", url);
+  assert.deepEqual([code, err], [2, "runtime sessions: needs an ID; see --help\n"]);
+});
 
 test("the node's own reason is passed on", async () => {
   assert.deepEqual(await runtime("sessions", "none", "--url", url), {

@@ -26,7 +26,11 @@ test("without anything there is a complete configuration of a single node on loo
     [6_000, 2_000, 600],
   );
   assert.equal(config.mcp.configurations.response.stream_after_ms, 1_000);
-  assert.deepEqual(config.mcp.configurations.sessions, { idle_timeout_ms: 900_000, max_calls: 64 });
+  assert.deepEqual(config.mcp.configurations.sessions, {
+    idle_timeout_ms: 900_000,
+    max_sessions: 10_000,
+    max_calls: 64,
+  });
   assert.ok(config.workers >= 1);
   assert.equal(config.node.id, `${hostname()}-8787`);
 });

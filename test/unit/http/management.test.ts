@@ -57,6 +57,11 @@ class FakeManagement implements Management {
   async replicas(server: string) {
     return server === "fi les" ? [{ server, nodeId: "a", state: "running" as const, connections: 2 }] : null;
   }
+  terminated: string[] = [];
+  async terminate(id: string) {
+    this.terminated.push(id);
+    return id === SESSION.id;
+  }
   async sessions(filter: unknown) {
     this.asked.push(filter);
     return [SESSION];
@@ -123,6 +128,17 @@ test("what is unknown, wrong or broken is told in the same shape", async (t) => 
   }
 });
 
+test("a session is ended for good, and one that is not there is told so", async (t) => {
+  const management = new FakeManagement();
+  const edge = await startEdge(t, { management });
+  const answer = await request(edge, "DELETE", "/api/cluster/sessions/s1");
+  assert.equal(answer.status, 200);
+  assert.deepEqual(JSON.parse(answer.text), { success: true, data: { id: "s1", state: "ended" } });
+  assert.equal((await request(edge, "DELETE", "/api/cluster/sessions/nope")).status, 404);
+  assert.equal((await request(edge, "DELETE", "/api/cluster/sessions")).status, 405);
+  assert.deepEqual(management.terminated, ["s1", "nope"]);
+});
+
 test("a node is told to drain", async (t) => {
   const management = new FakeManagement();
   const edge = await startEdge(t, { management });
@@ -142,6 +158,9 @@ test("health is for everybody; readiness says why not", async (t) => {
   management.ready = { ready: false, reason: "the store cannot be reached" };
   const not = await request(edge, "GET", "/ready", stranger);
   assert.deepEqual([not.status, JSON.parse(not.text)], [503, { ready: false, reason: "the store cannot be reached" }]);
+  management.ready = { ready: true, reason: null, warning: "the store may forget" };
+  const warned = await request(edge, "GET", "/ready", stranger);
+  assert.deepEqual([warned.status, JSON.parse(warned.text)], [200, management.ready]);
   const head = await request(edge, "HEAD", "/health");
   assert.deepEqual([head.status, head.text], [200, ""]);
   assert.equal((await request(edge, "POST", "/health")).status, 405);
@@ -165,6 +184,7 @@ test("management and metrics are for this machine only", async (t) => {
       ["GET", "/metrics"],
       ["GET", "/api/cluster/status"],
       ["POST", "/api/cluster/nodes/b/drain"],
+      ["DELETE", "/api/cluster/sessions/s1"],
     ] as const) {
       const answer = await request(edge, method, path, headers);
       assert.equal(answer.status, 403, `${path} ${JSON.stringify(headers)}`);

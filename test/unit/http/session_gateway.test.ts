@@ -5,7 +5,10 @@ import { defineSession } from "../../../actors/session/session.ts";
 import { systemClock } from "../../../runtime/actor/clock.ts";
 import type { ActorSystem } from "../../../runtime/actor/define.ts";
 import { TroupeError } from "../../../runtime/actor/errors.ts";
+import { actorId } from "../../../runtime/actor/ids.ts";
 import { silentLogger } from "../../../runtime/observe/log.ts";
+import { Metrics } from "../../../runtime/observe/metrics.ts";
+import { SessionCaps } from "../../../transports/http/session_caps.ts";
 import { ActorSessionGateway } from "../../../transports/http/session_gateway.ts";
 import { TestCluster } from "../actor/kit.ts";
 import { openStream, post, request, rpcError, startEdge, until } from "./kit.ts";
@@ -19,7 +22,12 @@ const INITIALIZE = {
 const PING = { jsonrpc: "2.0", id: 2, method: "ping" };
 
 /** Two nodes, each with an edge, whose sessions see `upstreams`; none of those can be reached. */
-async function startCluster(t: TestContext, upstreams: string[] = []) {
+async function startCluster(
+  t: TestContext,
+  upstreams: string[] = [],
+  bounds: { maxSessions: number; maxPerPrincipal?: number } = { maxSessions: 100 },
+) {
+  const metrics = new Metrics();
   const session = defineSession({
     describe: (_ctx, name) => Promise.reject(new TroupeError("unavailable", `${name} crashed`, { started: "no" })),
     open: () => assert.fail("no upstream is asked in these tests"),
@@ -29,12 +37,26 @@ async function startCluster(t: TestContext, upstreams: string[] = []) {
   for (const id of ["n1", "n2"]) {
     const node = cluster.add(id, session);
     t.after(() => node.timers.forEach(clearTimeout));
-    const sessions = new ActorSessionGateway(node, systemClock(), silentLogger, session);
+    const caps = new SessionCaps({
+      maxPerPrincipal: undefined,
+      ...bounds,
+      count: () => [...node.router.actors()].length,
+      lives: (key) => node.router.has(actorId("session", key)),
+      clock: systemClock(),
+      metrics,
+    });
+    const sessions = new ActorSessionGateway(node, systemClock(), silentLogger, session, caps);
     edges.push(await startEdge(t, { sessions, endpoint: { scopes: () => ({ upstreams, prefixed: true }) } }));
   }
   const [one, two] = edges;
   assert.ok(one !== undefined && two !== undefined);
-  return { cluster, one, two };
+  return {
+    cluster,
+    one,
+    two,
+    metrics,
+    living: () => [...cluster.nodes.values()].reduce((sum, { router }) => sum + router.actorCount, 0),
+  };
 }
 
 test("a session opened on one node is used from another, and ended from there for both", async (t) => {
@@ -96,6 +118,31 @@ test("an initialize that the session answers with an error leaves no session beh
   assert.equal(answer.headers["mcp-session-id"], undefined);
   const [row] = cluster.directory.rows.values();
   await until(() => row?.ended === true, "what was stored is ended");
+});
+
+test("a full node answers 503, a caller with too many 429, and what ended makes room", async (t) => {
+  const bounds = { maxSessions: 3, maxPerPrincipal: 2 };
+  const { one, metrics, living } = await startCluster(t, [], bounds);
+  const open = (who: string) => post(one, INITIALIZE, { authorization: `Bearer ${who}` });
+  const [first] = [await open("a"), await open("a")];
+  const tooMany = await open("a");
+  const { data } = rpcError(tooMany, 429, -32000, 1);
+  assert.equal(data?.retryAfterMs, 5_000);
+  assert.equal(tooMany.headers["retry-after"], "1");
+  assert.match(tooMany.text, /has 2 sessions here.*DELETE/);
+  assert.equal((await open("b")).status, 200);
+  const full = await open("c");
+  assert.deepEqual(rpcError(full, 503, -32000, 1).data?.started, "no");
+  assert.equal(full.headers["retry-after"], "5");
+  assert.match(full.text, /max_sessions/);
+  assert.equal(full.headers["mcp-session-id"], undefined);
+  const mine = { "mcp-session-id": String(first?.headers["mcp-session-id"]), authorization: "Bearer a" };
+  assert.equal((await request(one, "DELETE", "/mcp", mine)).status, 200);
+  await until(() => living() === 2, "the session to be gone from the node");
+  assert.equal((await open("a")).status, 200);
+  const text = metrics.text();
+  assert.match(text, /troupe_sessions_refused_total\{reason="principal"\} 1/);
+  assert.match(text, /troupe_sessions_refused_total\{reason="node"\} [1-9]/);
 });
 
 test("a session that cannot be stored for certain is not opened: 503, no id, no call of it", async (t) => {
