@@ -84,6 +84,8 @@ export class Activation implements StartContext<unknown, unknown> {
   #runningCount = 0;
   #streams: Set<Turn> | undefined;
   #version = 0;
+  /** A commit at that version has an unknown outcome. */
+  #maybeWritten = false;
   #repeats: Repeats | undefined;
   #commit: { running: Promise<void>; next: Promise<void> | undefined } | undefined;
   #controller: AbortController | undefined;
@@ -803,11 +805,28 @@ export class Activation implements StartContext<unknown, unknown> {
     });
   }
 
+  async #commitOnce(dueMs: number | null | undefined): ReturnType<Host["io"]["commit"]> {
+    try {
+      const result = await this.host.io.commit(this.id, this.epoch, this.#version, this.#encoded(), dueMs);
+      if (result.outcome === "committed") this.#maybeWritten = false;
+      return result;
+    } catch (error) {
+      if (!TroupeError.is(error) || error.started !== "no") this.#maybeWritten = true;
+      throw error;
+    }
+  }
+
   async #write(): Promise<void> {
     try {
       const reminders = this.#reminders;
       const taken = reminders?.committing();
-      const result = await this.host.io.commit(this.id, this.epoch, this.#version, this.#encoded(), taken?.dueMs);
+      let result = await this.#commitOnce(taken?.dueMs);
+      if (result.outcome === "conflict" && this.#maybeWritten && result.version === this.#version + 1) {
+        // The store checks the owner first, and this activation is the only one of its epoch: that version is its own,
+        // of a commit whose answer was lost.
+        this.#version = result.version;
+        result = await this.#commitOnce(taken?.dueMs);
+      }
       if (result.outcome === "committed") {
         this.#version = result.version;
         if (taken !== undefined) reminders?.committed(taken);

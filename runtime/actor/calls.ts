@@ -117,7 +117,7 @@ export class Calls {
       try {
         return await this.#once(actor, method, args, left, parent, requestId, delivery);
       } catch (error) {
-        const lost = TroupeError.is(error) && (error.code === "unavailable" || error.code === "fenced");
+        const lost = TroupeError.is(error) && (LOST.has(error.code) || isUnplaced(error));
         if (!lost || clock.now() + pause >= deadline || options.signal?.aborted === true) {
           throw mayHaveBegun ? asUnknown(error) : error;
         }
@@ -557,4 +557,11 @@ class PendingStream extends Pending implements AsyncIterableIterator<unknown> {
     this.#state = "done";
     this.calls.forget(this);
   }
+}
+
+const LOST: ReadonlySet<string> = new Set(["unavailable", "fenced"]);
+
+/** The coordinator could not say where the actor is; a handler's own failed commit comes as `started: "yes"`. */
+function isUnplaced(error: TroupeError): boolean {
+  return error.code === "store_unavailable" && error.started === "no";
 }

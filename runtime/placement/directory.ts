@@ -7,7 +7,8 @@
  * - *My own record without an activation* (its worker died, or the answer to a claim was lost) is taken over from
  *   myself: a new epoch, so that nothing the lost activation may have left on its way is believed.
  * - *Unknown outcomes are replayed* with the same operation id, so that a claim which did succeed is answered as
- *   claimed; after `TRIES` the call fails with `unavailable`, not started. A transfer is replayed until its outcome is known.
+ *   claimed; after `TRIES`, or `REPLAY_MS`, the call fails with `store_unavailable`, not started. What the claim may have
+ *   made all the same is undone in the background. A transfer is replayed until its outcome is known.
  *
  * At most `maxClaims` claims are on their way at once; a reconnect storm waits in line, up to `MAX_WAITING`.
  */
@@ -26,6 +27,8 @@ import type {
 
 const TRIES = 4;
 const RETRY_MS = 100;
+/** No try begins later than that after the first, milliseconds: the caller waits. */
+const REPLAY_MS = 3_000;
 /** Default for `maxClaims`. */
 const MAX_CLAIMS = 512;
 const MAX_WAITING = 20_000;
@@ -83,7 +86,7 @@ export class DirectoryClient {
 
   /**
    * Finds the owner, becoming it where there is none (alive). Rejects with `not_found`, `ended`, `unavailable`,
-   * `overloaded`; always `started: "no"`.
+   * `store_unavailable`, `overloaded`; always `started: "no"`.
    */
   resolve(actor: ActorId, requireState: boolean): Promise<Resolution> {
     return this.#limited(() => this.#resolve(actor, requireState));
@@ -214,8 +217,9 @@ export class DirectoryClient {
     } catch (error) {
       if (!TroupeError.is(error, "store_unavailable") && !TroupeError.is(error, "store_reset")) throw error;
       if (error.started !== "no") this.#settle(() => this.#undo(full));
-      const known = request.create === undefined ? "no" : "unknown";
-      throw new TroupeError("unavailable", `the coordinator did not place ${request.actor}: ${error.message}`, {
+      const known = request.create === undefined ? "no" : error.started;
+      // Its own code: who tries again because an owner was lost need not while the store is away.
+      throw new TroupeError("store_unavailable", `the coordinator did not place ${request.actor}: ${error.message}`, {
         started: known,
         retryAfterMs: 1_000,
         cause: error,
@@ -261,17 +265,20 @@ export class DirectoryClient {
 
   /** Runs a store verb until its outcome is known; every try carries the same operation id. */
   async #replayed<T>(verb: () => Promise<T>): Promise<T> {
+    const giveUp = this.#clock.now() + REPLAY_MS;
     let maybeDone = false;
     for (let attempt = 1; ; attempt++) {
+      const pauseMs = RETRY_MS * 2 ** attempt;
       try {
         return await verb();
       } catch (error) {
         const passing = TroupeError.is(error, "store_unavailable") || TroupeError.is(error, "store_reset");
         maybeDone ||= passing && error.started !== "no";
-        if (!passing || attempt >= TRIES) throw maybeDone ? ofUnknownOutcome(error) : error;
+        if (!passing || attempt >= TRIES || this.#clock.now() + pauseMs > giveUp)
+          throw maybeDone ? ofUnknownOutcome(error) : error;
       }
       await new Promise<void>((resolve) => {
-        this.#clock.after(RETRY_MS * 2 ** attempt, resolve);
+        this.#clock.after(pauseMs, resolve);
       });
     }
   }

@@ -110,6 +110,39 @@ describe("activation", () => {
   });
 });
 
+describe("a commit whose answer was lost", () => {
+  const Counter = defineActor({
+    kind: "counter",
+    state: { initial: () => ({ n: 0 }) },
+    methods: {
+      async add(ctx) {
+        ctx.state.n++;
+        await ctx.commit();
+        return `${ctx.state.n} ${ctx.epoch}`;
+      },
+    },
+  });
+
+  it("is not mistaken for another owner: the next one goes on top of it, in the same activation", async () => {
+    const node = singleNode(Counter);
+    const first = await node.actor(Counter, "x").add();
+    node.answersLost = true;
+    await assert.rejects(node.actor(Counter, "x").add(), fails("store_unavailable", "yes"));
+    node.answersLost = false;
+    assert.equal(await node.actor(Counter, "x").add(), first.replace("1 ", "3 "));
+    assert.equal(await node.actor(Counter, "x").add(), first.replace("1 ", "4 "));
+  });
+
+  it("changes nothing where no commit was in doubt: a version that is not its own is somebody else's", async () => {
+    const node = singleNode(Counter);
+    await node.actor(Counter, "x").add();
+    const row = [...node.directory.rows.values()][0];
+    assert.ok(row !== undefined);
+    row.version++;
+    await assert.rejects(node.actor(Counter, "x").add(), fails("fenced", "yes"));
+  });
+});
+
 describe("commitOnTurn", () => {
   it("holds the answer until the state is stored, and not for read-only methods", async () => {
     const Auto = defineActor({

@@ -169,6 +169,8 @@ export class TestNode {
   readonly metrics = new Metrics();
   /** When set, commits fail with an unknown outcome. */
   storeDown = false;
+  /** When set, commits take effect and their answers are lost. */
+  answersLost = false;
   readonly #makeHost: () => Host;
   /** When set, commits are refused: somebody else owns everything. */
   fenced = false;
@@ -262,7 +264,9 @@ export class TestNode {
             if (this.fenced || row === undefined || row.owner?.epoch !== epoch) return { outcome: "fenced" };
             if (row.version !== expected) return { outcome: "conflict", version: row.version };
             row.bytes = bytes;
-            return { outcome: "committed", version: ++row.version };
+            row.version++;
+            if (this.answersLost) throw new TroupeError("store_unavailable", "the store did not answer");
+            return { outcome: "committed", version: row.version };
           },
           end: async (actor) => {
             const row = rows.get(actor);
