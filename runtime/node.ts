@@ -65,6 +65,7 @@ import { DirectoryClient } from "./placement/directory.ts";
 import { moveAll } from "./placement/drain.ts";
 import { LoopDelay, loadOf, PeerLoads } from "./placement/load.ts";
 import { MembershipDriver } from "./placement/membership_driver.ts";
+import { PeerView } from "./placement/peer_view.ts";
 import type { PeerEvents, Peers } from "./placement/peers.ts";
 import { candidates, chooseNode } from "./placement/placement.ts";
 import { Rebalance, ROUND_MS } from "./placement/rebalance.ts";
@@ -407,13 +408,15 @@ class Node implements RunningNode {
     membership.onReset((incarnation) => this.#reassert(coordinator, incarnation));
     this.#incarnation = await membership.join(this.#record);
     this.#mesh.setSelf(this.#incarnation, coordinator.generation);
-    membership.onView(({ members, generation }) => {
-      const peers = peersOf(members);
-      this.#mesh?.setGeneration(generation);
-      this.#mesh?.setPeers(peers);
-      this.#router?.viewChanged(new Set(peers.map(({ incarnation }) => incarnation)));
+    const peers = new PeerView(this.#clock, node_lease_ttl_ms + node_lease_grace_ms, (members) => {
+      this.#mesh?.setPeers(members.map(({ id, incarnation, meshUrl }) => ({ nodeId: id, incarnation, meshUrl })));
+      this.#router?.viewChanged(new Set(members.map(({ incarnation }) => incarnation)));
     });
-    this.#mesh.setPeers(peersOf(membership.view.members));
+    membership.onView((view) => {
+      this.#mesh?.setGeneration(view.generation);
+      peers.read(view);
+    });
+    peers.read(membership.view);
   }
 
   /** The store came back empty or replaced: this node writes back what it owns. */
@@ -866,8 +869,8 @@ class Node implements RunningNode {
 
   /** No peer has a reason to send calls here from now on; those that are on their way are answered for `forMs`. */
   async #sendLateCallsBack(forMs: number): Promise<void> {
-    const peers = peersOf(this.#membership?.view.members ?? []).filter(({ incarnation }) =>
-      this.#mesh?.connected(incarnation),
+    const peers = (this.#membership?.view.members ?? []).filter(
+      ({ incarnation, liveness }) => liveness === "alive" && this.#mesh?.connected(incarnation),
     );
     if (peers.length === 0 || forMs === 0) return;
     for (const { incarnation } of peers) {
@@ -896,12 +899,6 @@ class Node implements RunningNode {
 
 const SWEPT = "Actors ended or forgotten because nobody living owned them and nobody asked for them";
 const COUNTED_BY_ACTORS = "Counted by actors; see the actor's own documentation";
-
-function peersOf(members: readonly Member[]): MeshPeer[] {
-  return members
-    .filter(({ liveness }) => liveness === "alive")
-    .map(({ id, incarnation, meshUrl }) => ({ nodeId: id, incarnation, meshUrl }));
-}
 
 /** The mesh as a node uses it. */
 interface MeshHandle extends Peers {

@@ -116,7 +116,9 @@ describe("redis in trouble under live sessions", { skip: redisAvailable() ? fals
   it("emptied while it runs: owners write back what they own, and what was DELETEd stays ended", async () => {
     const ended = await openSession(`${trouble.cluster.urls[0]}${PATH}`);
     assert.equal((await ask("DELETE", `${trouble.cluster.urls[1]}${PATH}`, ended.headers)).status, 200);
+    const statuses = callFor(LEASE.node_lease_ttl_ms / 2);
     await trouble.redis.flush();
+    assert.deepEqual([...(await statuses).keys()], [200], "calls of placed sessions never stop");
     await trouble.allWell(sessions);
     for (const base of trouble.cluster.urls) {
       const reply = await post(`${base}${PATH}`, callBody("gone", "echo", { text: "?" }), ended.headers);
