@@ -17,6 +17,8 @@ export const REFUSAL_REASONS = {
   link: "what is queued on the link to a node",
   loop_delay: "the event loop of the node or of one of its workers",
   heap: "the heap of the node or of one of its workers",
+  sessions: "the sessions of the node",
+  principal: "the sessions of one caller",
 } as const;
 
 export type RefusalReason = keyof typeof REFUSAL_REASONS;

@@ -32,6 +32,8 @@ export interface TroubleCluster {
   open(count: number): Promise<OpenSession[]>;
   /** One call at that node. Fails when it takes longer than `ANSWER_MS` or the session is lost. */
   call(node: number, session: OpenSession, text?: string): Promise<Reply>;
+  /** The same, whatever the answer. */
+  statusOf(node: number, session: OpenSession, text?: string): Promise<Reply>;
   /** Whether the node says it is ready, and why not. */
   ready(node: number): Promise<Ready>;
   /** Every node says that it is not ready, for that reason. */
@@ -63,12 +65,14 @@ export async function startTroubleCluster(
   const pids = nodes.map((node) => cluster.node(node).pid);
   const url = (node: number): string => `${cluster.urls[node]}${PATH}`;
 
-  const call: TroubleCluster["call"] = async (node, session, text = "here") => {
-    const reply = await within(
+  const statusOf: TroubleCluster["statusOf"] = (node, session, text = "here") =>
+    within(
       post(url(node), callBody(text, "echo", { text }), session.headers),
       ANSWER_MS,
       `node ${node} to answer a call`,
     );
+  const call: TroubleCluster["call"] = async (node, session, text = "here") => {
+    const reply = await statusOf(node, session, text);
     assert.ok(reply.status === 200 || reply.status >= 500, `${reply.status} ${reply.text}`);
     if (reply.status === 200) assert.match(reply.text, new RegExp(text));
     return reply;
@@ -85,6 +89,7 @@ export async function startTroubleCluster(
     redis,
     proxies,
     call,
+    statusOf,
     ready,
     open: (sessions) =>
       Promise.all(
