@@ -156,8 +156,8 @@ describe("the bounds of sessions", () => {
       assert.ok(full.headers.get("retry-after"));
       assert.equal(full.headers.get("mcp-session-id"), null);
       const { text } = await ask("GET", `${cluster.urls[0]}/metrics`);
-      for (const reason of ["node", "principal"]) {
-        assert.match(text, new RegExp(`troupe_sessions_refused_total\\{reason="${reason}"\\} 1`));
+      for (const reason of ["sessions", "principal"]) {
+        assert.match(text, new RegExp(`troupe_refusals_total\\{reason="${reason}"\\} 1`));
       }
       assert.equal((await ask("DELETE", url, mine[0]?.headers)).status, 200);
       await waitUntil(() => openSession(url, as("a")), 5_000, "room for another");

@@ -13,6 +13,7 @@ import { RpcCode, refused } from "../../actors/session/rpc.ts";
 import type { Clock } from "../../runtime/actor/clock.ts";
 import { TroupeError } from "../../runtime/actor/errors.ts";
 import type { Metrics } from "../../runtime/observe/metrics.ts";
+import { REFUSALS_HELP, REFUSALS_METRIC, type RefusalReason } from "../../runtime/observe/refusals.ts";
 import type { RpcId } from "../upstream/contract.ts";
 
 const COUNT_MS = 1_000;
@@ -45,7 +46,7 @@ export class SessionCaps {
   refusal(principal: Principal, id: RpcId | null): PostAnswer | TroupeError | null {
     const { maxSessions, maxPerPrincipal } = this.#options;
     if (this.#sessionsHere() >= maxSessions) {
-      this.#refused("node");
+      this.#refused("sessions");
       const message = `this node has ${maxSessions} sessions, its limit (mcp.configurations.sessions.max_sessions)`;
       return new TroupeError("overloaded", message, { started: "no", retryAfterMs: RETRY_MS });
     }
@@ -88,9 +89,7 @@ export class SessionCaps {
     return ids.size;
   }
 
-  #refused(reason: "node" | "principal"): void {
-    this.#options.metrics
-      .counter("troupe_sessions_refused_total", "Sessions not opened, by the bound", { reason })
-      .add();
+  #refused(reason: RefusalReason): void {
+    this.#options.metrics.counter(REFUSALS_METRIC, REFUSALS_HELP, { reason }).add();
   }
 }

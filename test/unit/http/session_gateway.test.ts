@@ -141,8 +141,8 @@ test("a full node answers 503, a caller with too many 429, and what ended makes 
   await until(() => living() === 2, "the session to be gone from the node");
   assert.equal((await open("a")).status, 200);
   const text = metrics.text();
-  assert.match(text, /troupe_sessions_refused_total\{reason="principal"\} 1/);
-  assert.match(text, /troupe_sessions_refused_total\{reason="node"\} [1-9]/);
+  assert.match(text, /troupe_refusals_total\{reason="principal"\} 1/);
+  assert.match(text, /troupe_refusals_total\{reason="sessions"\} [1-9]/);
 });
 
 test("a session that cannot be stored for certain is not opened: 503, no id, no call of it", async (t) => {
