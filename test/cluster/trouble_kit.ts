@@ -59,6 +59,8 @@ export async function startTroubleCluster(
     config: {
       cluster: { ...LEASE, operation_timeout_ms: OPERATION_MS, ...options.cluster },
       mcp: { configurations: { response: { stream_after_ms: 100 } } },
+      // A busy machine is none of the troubles here.
+      overload: { loop_delay_ms: 0 },
     },
   });
   const nodes = Array.from({ length: count }, (_, index) => index);
@@ -94,8 +96,9 @@ export async function startTroubleCluster(
     open: (sessions) =>
       Promise.all(
         Array.from({ length: sessions }, async (_, index) => {
-          const session = await openSession(url(index % count));
-          assert.equal((await call((index + 1) % count, session)).status, 200);
+          const session = await waitUntil(() => openSession(url(index % count)), HEALED_MS, "a session to be opened");
+          const used = async (): Promise<boolean> => (await call((index + 1) % count, session)).status === 200;
+          await waitUntil(used, HEALED_MS, "the session to be used");
           return session;
         }),
       ),

@@ -12,7 +12,7 @@ import { anActor, bytesOf, join, operation, RAW_BYTES, type Store, textOf } from
 
 /** One node lease, shortened: how long a replaced generation settles. */
 const SETTLE_MS = 400;
-const LEASE = { node_lease_ttl_ms: SETTLE_MS - 100, node_lease_grace_ms: 100, operation_timeout_ms: 1_000 };
+const LEASE = { node_lease_ttl_ms: SETTLE_MS - 100, node_lease_grace_ms: 100, operation_timeout_ms: 3_000 };
 /** For what must be done before it is over. */
 const SLOW = { ...LEASE, node_lease_ttl_ms: 2_400 };
 /** As long as no test lasts: for what must not be settled yet. */

@@ -205,11 +205,10 @@ export class RedisDirectory implements Directory {
     script: Script,
     actor: ActorId,
     args: readonly (string | Uint8Array)[],
-    during: "never" | "reasserting" = "never",
   ): Promise<readonly unknown[]> {
     const { keys, generation, commands } = this.#options;
     const { generation: copy, record, dues, owners } = keys.actor(actor);
-    return generation.run(commands, script, [copy, record, dues, owners], args, during);
+    return generation.run(commands, script, [copy, record, dues, owners], args);
   }
 
   /** A script that writes back what the store lost. */
