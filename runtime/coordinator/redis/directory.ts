@@ -201,11 +201,7 @@ export class RedisDirectory implements Directory {
     return generation.run(commands, script, [copy, record, epochs, owners], args, during);
   }
 
-  #runWithDues(
-    script: Script,
-    actor: ActorId,
-    args: readonly (string | Uint8Array)[],
-  ): Promise<readonly unknown[]> {
+  #runWithDues(script: Script, actor: ActorId, args: readonly (string | Uint8Array)[]): Promise<readonly unknown[]> {
     const { keys, generation, commands } = this.#options;
     const { generation: copy, record, dues, owners } = keys.actor(actor);
     return generation.run(commands, script, [copy, record, dues, owners], args);
