@@ -59,8 +59,6 @@ export async function startTroubleCluster(
     config: {
       cluster: { ...LEASE, operation_timeout_ms: OPERATION_MS, ...options.cluster },
       mcp: { configurations: { response: { stream_after_ms: 100 } } },
-      // A busy machine is none of the troubles here.
-      overload: { loop_delay_ms: 0 },
     },
   });
   const nodes = Array.from({ length: count }, (_, index) => index);
