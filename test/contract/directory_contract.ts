@@ -410,7 +410,7 @@ export function directoryContract(name: string, makeStore: MakeStore): void {
           { actor: kept, epoch: keptOwner.epoch, state: { version: 1, bytes: bytesOf("a") } },
           { actor: lost, epoch: lostOwner.epoch, state: { version: 1, bytes: bytesOf("b") } },
         ]);
-        assert.deepEqual(answer, { lost: [lost] });
+        assert.deepEqual(answer.lost, [lost]);
         assert.deepEqual((await two.directory.lookup(kept))?.owner, keptOwner);
         assert.equal((await two.directory.lookup(lost))?.owner?.incarnation, other);
         assert.equal(await two.directory.lookup(unknown), null);
@@ -425,7 +425,7 @@ export function directoryContract(name: string, makeStore: MakeStore): void {
         const answer = await one.directory.reassert(dead, [
           { actor, epoch: owner.epoch, state: { version: 1, bytes: bytesOf("a") } },
         ]);
-        assert.deepEqual(answer, { lost: [actor] });
+        assert.deepEqual(answer.lost, [actor]);
         assert.deepEqual(await one.membership.renew(dead), { outcome: "declared-dead" });
       });
     });

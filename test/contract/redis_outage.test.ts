@@ -317,9 +317,8 @@ describe("redis in trouble", { skip: redisAvailable() ? false : REDIS_MISSING },
         10_000,
         "the new primary to be found and recognized as another one",
       );
-      assert.deepEqual(await waitUntil(() => moved.directory.reassert(incarnation, []), 5_000, "the new primary"), {
-        lost: [],
-      });
+      const { lost } = await waitUntil(() => moved.directory.reassert(incarnation, []), 5_000, "the new primary");
+      assert.deepEqual(lost, []);
       assert.equal((await moved.membership.renew(incarnation)).outcome, "renewed");
     } finally {
       await behind.close();
