@@ -72,9 +72,9 @@ import { Rebalance, ROUND_MS } from "./placement/rebalance.ts";
 import { ReminderWatch } from "./placement/reminder_watch.ts";
 import { type KindInfo, Router } from "./placement/router.ts";
 import { skewBetween } from "./placement/skew.ts";
+import { Sweep } from "./placement/sweep.ts";
 import { endAhead } from "./worker/ahead.ts";
 import { BUILT_IN_ACTORS, WORKER_ENTRY } from "./worker/built_in.ts";
-import { Sweep } from "./placement/sweep.ts";
 import { kindsOf, loadDefinitions } from "./worker/definitions.ts";
 import type { WorkerIo, WorkerSettings, WorkerThread } from "./worker/entry.ts";
 import { defaultHeapMib, heapShare } from "./worker/heap.ts";
@@ -544,7 +544,6 @@ class Node implements RunningNode {
     } finally {
       endAhead();
     }
-    if (workers > 0) await this.#startWorkers(workers, router);
     this.#sweep = this.#makeSweep(coordinator, membership, directory);
   }
 
