@@ -289,7 +289,9 @@ export class SimulatedNode {
     for (let index = IO_THREAD; index <= this.#options.workers; index++) this.#addThread(index);
   }
 
+  /** All nodes know the same kinds: without any that has reminders there is nothing to watch. */
   #watchReminders(): void {
+    if (this.#options.definitions.every(({ onReminder }) => onReminder === undefined)) return;
     const membership = this.#membership;
     const watch = new ReminderWatch({
       reminders: this.store.reminders,
