@@ -36,3 +36,9 @@ test("the tour shows timers, reminders, leases, leadership, presence, topics, sc
     ],
   );
 });
+
+test("the simulated example keeps its balance over a killed, a frozen and a cut-off node, the same in every run", async () => {
+  const lines = await run("simulated");
+  assert.deepEqual(lines.slice(0, 3), ["killed: 100", "frozen: 100", "healed: 100"]);
+  assert.deepEqual(await run("simulated"), lines);
+});
