@@ -105,7 +105,7 @@ export interface RouterOptions {
 }
 
 /** Guards that the simulation removes one by one, to show that each is needed. Never set outside of it. */
-export type RouterGuard = "redirect-order";
+export type RouterGuard = "redirect-order" | "frame-incarnation";
 
 const LIMITS = { calls: 200_000, waitingPerActor: 1_024, waitingPerPeer: 4_096, routes: 100_000, attempts: 5 };
 
@@ -560,7 +560,7 @@ export class Router {
       const waits = (queue !== undefined && !queue.asks) || this.#migration.keeps(actor);
       welcome = waits || (epoch === "" && !this.#draining);
     }
-    if (welcome || this.#unordered) this.#accept(message);
+    if (welcome || this.#unordered || this.#options.without?.includes("frame-incarnation")) this.#accept(message);
     else this.#answerNotHere(message);
   }
 

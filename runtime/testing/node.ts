@@ -284,7 +284,7 @@ export class SimulatedNode {
       actorsOnIoThread: false,
       log: silentLogger,
       metrics: this.metrics,
-      without: without.filter((guard) => guard === "redirect-order"),
+      without: without.filter((guard) => guard === "redirect-order" || guard === "frame-incarnation"),
     });
     for (let index = IO_THREAD; index <= this.#options.workers; index++) this.#addThread(index);
   }
