@@ -16,7 +16,8 @@
  * again, as a client or proxy does, and that time counts.
  *
  * Options: `--faults owner,edge,worker,frozen,drain` (all), `--kills N` (200: rounds of owner, edge and worker each),
- * `--freezes N` (10), `--drains N` (10), `--sessions N` (5: per round), `--runtime node|deno`, `--name X`: the JSON file
+ * `--freezes N` (10), `--drains N` (10), `--minutes N` (60: no further round of a fault after it), `--sessions N` (5: per
+ * round), `--runtime node|deno`, `--name X`: the JSON file
  * is `failover-X.json`.
  */
 import { mkdir, writeFile } from "node:fs/promises";
@@ -59,6 +60,7 @@ const { values } = parseArgs({
     kills: { type: "string", default: "200" },
     freezes: { type: "string", default: "10" },
     drains: { type: "string", default: "10" },
+    minutes: { type: "string", default: "60" },
     sessions: { type: "string", default: "5" },
     runtime: { type: "string", default: "node" },
     name: { type: "string" },
@@ -318,7 +320,8 @@ const rows: string[][] = [];
 try {
   for (const fault of chosen) {
     const rounds: Round[] = [];
-    for (let at = 0; at < roundsOf[fault]; at++) {
+    const until = performance.now() + Number(values.minutes) * 60_000;
+    for (let at = 0; at < roundsOf[fault] && performance.now() < until; at++) {
       rounds.push(await runFault(cluster, fault, at % NODES));
       if (at % 20 === 19) console.log(`  ${fault}: ${at + 1} of ${roundsOf[fault]}`);
     }
