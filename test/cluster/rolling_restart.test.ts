@@ -149,7 +149,9 @@ describe("a rolling restart of three nodes under load", { skip: redisAvailable()
       }
     }
     const calls = sessions.reduce((sum, { counts }) => sum + counts.length, 0);
-    console.log(`# ${calls} calls, ${balancer.refused} connections refused and taken by another node`);
+    console.log(
+      `# ${calls} calls; connections refused and taken by another node: ${balancer.refused}; put off, node too busy: ${balancer.shed}`,
+    );
     for (const session of [...sessions, ...opened]) await session.end();
   });
 });

@@ -1,7 +1,7 @@
 /**
  * Requests as a client behind a load balancer sends them: to a node chosen by chance, over a new connection each, and to
- * another node when that one does not take the connection; such a node is asked again once `/ready` says so. Nothing is
- * sent twice that a node may have taken.
+ * another node when that one does not take the connection; such a node is asked again once `/ready` says so. A node that
+ * is too busy (503 `overloaded`, nothing started) is given the time it asks for. Nothing is sent twice that may have begun.
  */
 import { request } from "node:http";
 import { JSON_HEADERS, type RpcReply } from "./mcp_requests.ts";
@@ -17,11 +17,19 @@ export interface BalancedReply {
   node: number;
 }
 
+interface Refusal {
+  code: string;
+  started: string;
+  retryAfterMs?: number;
+}
+
 export class Balancer {
   readonly #urls: readonly string[];
   readonly #random: () => number;
   /** Connections that a node did not take. */
   refused = 0;
+  /** Requests that a busy node did not begin. */
+  shed = 0;
   readonly #out = new Set<number>();
 
   constructor(urls: readonly string[], seed = seedOf("balancer")) {
@@ -40,6 +48,21 @@ export class Balancer {
     path: string,
     headers: Record<string, string>,
     body?: unknown,
+  ): Promise<BalancedReply> {
+    for (;;) {
+      const reply = await this.#once(method, path, headers, body);
+      const data = reply.status === 503 ? (reply.messages[0]?.error?.data as Refusal | undefined) : undefined;
+      if (data?.code !== "overloaded" || data.started !== "no") return reply;
+      this.shed++;
+      await new Promise((resolve) => setTimeout(resolve, data.retryAfterMs ?? 1_000));
+    }
+  }
+
+  async #once(
+    method: "POST" | "GET" | "DELETE",
+    path: string,
+    headers: Record<string, string>,
+    body: unknown,
   ): Promise<BalancedReply> {
     const first = chooseIndex(this.#random, this.#urls.length);
     let failure: unknown;
