@@ -26,6 +26,16 @@ describe("a single node with dir", () => {
     assert.equal(reply.status, 200, `${reply.text}\n${cluster.logs(0)}`);
     assert.deepEqual(reply.message?.result?.content, [{ type: "text", text: said }]);
   };
+  /** Up to its priming event. */
+  const begun = (stream: SseConnection): Promise<unknown> =>
+    cluster.waitUntil(
+      () => {
+        assert.ok(!stream.ended && (stream.status === 0 || stream.status === 200), `${stream.status}, ${stream.ended}`);
+        return stream.lastId !== "";
+      },
+      30_000,
+      "the stream to begin",
+    );
   const isGone = async ({ headers }: OpenSession): Promise<void> => {
     const reply = await post(url, callBody(2, "echo", { text: "?" }), headers);
     assert.equal(reply.status, 404, reply.text);
@@ -52,8 +62,8 @@ describe("a single node with dir", () => {
 
   it("delivers a response that nobody read by Last-Event-ID, after kill -9, and the stream's end", async () => {
     const session = await openSession(url);
-    const stream = new SseConnection("POST", url, session.headers, callBody("lost", "wait", { name: "w", ms: 200 }));
-    await cluster.waitUntil(() => stream.lastId !== "", 10_000, "the stream to begin");
+    const stream = new SseConnection("POST", url, session.headers, callBody("lost", "wait", { name: "w", ms: 500 }));
+    await begun(stream);
     const id = stream.lastId;
     stream.close();
     await cluster.waitUntil(
@@ -80,7 +90,7 @@ describe("a single node with dir", () => {
   it("ends a call that ran at the kill with an honest error on its stream", async () => {
     const session = await openSession(url);
     const stream = new SseConnection("POST", url, session.headers, callBody("cut", "wait", { name: "x", ms: 60_000 }));
-    await cluster.waitUntil(() => stream.lastId !== "", 10_000, "the stream to begin");
+    await begun(stream);
     await cluster.kill(0);
     await cluster.restart(0);
     const resumed = new SseConnection("GET", url, { ...session.headers, "last-event-id": stream.lastId });
