@@ -60,7 +60,7 @@ import { DiagnosticEvents } from "./observe/events.ts";
 import { createLogger, type Logger } from "./observe/log.ts";
 import { Metrics } from "./observe/metrics.ts";
 import { REFUSALS_HELP, REFUSALS_METRIC } from "./observe/refusals.ts";
-import { Admission, type ThreadReading } from "./placement/admission.ts";
+import { Admission, latenessMs, type ThreadReading } from "./placement/admission.ts";
 import { DirectoryClient } from "./placement/directory.ts";
 import { moveAll } from "./placement/drain.ts";
 import { LoopDelay, loadOf, PeerLoads } from "./placement/load.ts";
@@ -573,8 +573,10 @@ class Node implements RunningNode {
         const readings = new Map<number, ThreadReading>();
         readings.set(IO_THREAD, { delayMs: this.#loopDelay.lastMs, heapShare: heapShare() });
         for (let index = 0; index < (this.#pool?.size ?? 0); index++) {
-          const reading = this.#pool?.vitals(index);
-          if (reading !== undefined) readings.set(index + 1, reading);
+          const vitals = this.#pool?.vitals(index);
+          if (vitals === undefined) continue;
+          const { lateMs, silentMs, heapShare } = vitals;
+          readings.set(index + 1, { delayMs: latenessMs(lateMs, silentMs), heapShare });
         }
         return readings;
       },

@@ -6,7 +6,7 @@
  * share of its heap is used. After `SUSTAINED` readings in a row over a limit it shuts, with the reason; after as many
  * under `REOPEN` of the limits it opens again, so that it does neither for one long turn, one collection of garbage, or a
  * process that was stopped for a while. A worker that does not turn at all gives no readings of its own: its silence
- * counts as lateness.
+ * counts as lateness once it is longer than `LONG_TURN_MS`, because every look at one long turn would count it anew.
  *
  * What a shut gate refuses is the router's business (`router.ts`): new calls, activations and sessions, on the I/O
  * thread's gate for the whole node, on a worker's for the actors on it. Calls of the control lane, those that an accepted
@@ -39,9 +39,16 @@ export interface AdmissionLimits {
 export type ShutGates = ReadonlyMap<number, ShutReason>;
 
 const LOOK_MS = 250;
+/** A silence up to this is one long turn, milliseconds. */
+const LONG_TURN_MS = 2_000;
 const SUSTAINED = 3;
 /** Share of a limit under which a gate opens again. */
 const REOPEN = 0.8;
+
+/** A worker's lateness: its own last word, or its silence where that is no longer one long turn. */
+export function latenessMs(lateMs: number, silentMs: number): number {
+  return silentMs > LONG_TURN_MS ? Math.max(lateMs, silentMs) : lateMs;
+}
 
 /** The gate of one thread. Pure: readings in, state out. */
 export class Gate {

@@ -592,8 +592,8 @@ export class Router {
   }
 
   #shedNew(actor: ActorId, reason: ShutReason): TroupeError {
-    const what = reason === "heap" ? "heap is nearly full" : "event loop is late";
-    return this.#shed(actor, reason, `its node takes no new work now: a ${what}`, SHUT_RETRY_MS[reason]);
+    const what = reason === "heap" ? "a heap is nearly full" : "an event loop is late";
+    return this.#shed(actor, reason, `its node takes no new work now: ${what}`, SHUT_RETRY_MS[reason]);
   }
 
   /** Counts and tells a refusal; the answer is its error. */

@@ -158,16 +158,15 @@ export class WorkerPool<Settings, Control extends WorkerControl<Settings> = Work
   }
 
   /**
-   * How worker `index` is doing; undefined while it does not run. Its lateness is its own last word, or its silence where
-   * that is longer.
+   * How worker `index` is doing; undefined while it does not run. `lateMs` is its own last word, `silentMs` how long it has
+   * not turned since.
    */
-  vitals(index: number): { delayMs: number; heapShare: number } | undefined {
+  vitals(index: number): { lateMs: number; silentMs: number; heapShare: number } | undefined {
     const { life } = this.#slot(index);
     if (!life?.running) return undefined;
-    const silentMs = life.watchdog.silentMs - this.#watchdogLimits.intervalMs;
-    const lateMs = Atomics.load(life.heartbeat, Vital.LateMs);
     return {
-      delayMs: Math.max(lateMs, silentMs, 0),
+      lateMs: Atomics.load(life.heartbeat, Vital.LateMs),
+      silentMs: Math.max(0, life.watchdog.silentMs - this.#watchdogLimits.intervalMs),
       heapShare: Atomics.load(life.heartbeat, Vital.HeapPermille) / 1_000,
     };
   }

@@ -8,7 +8,13 @@ import { Starts } from "../../../runtime/actor/starts.ts";
 import { silentLogger } from "../../../runtime/observe/log.ts";
 import { Metrics } from "../../../runtime/observe/metrics.ts";
 import { REFUSAL_REASONS } from "../../../runtime/observe/refusals.ts";
-import { Admission, Gate, type ShutGates, type ThreadReading } from "../../../runtime/placement/admission.ts";
+import {
+  Admission,
+  Gate,
+  latenessMs,
+  type ShutGates,
+  type ThreadReading,
+} from "../../../runtime/placement/admission.ts";
 import { SimulatedProcess } from "../../../runtime/testing/process.ts";
 import { VirtualTime } from "../../../runtime/testing/virtual_time.ts";
 import { defaultHeapMib } from "../../../runtime/worker/heap.ts";
@@ -33,6 +39,14 @@ describe("a thread's gate", () => {
   it("stays open over one long turn, one collection of garbage, one stop of the process", () => {
     const once = readAll(new Gate(LIMITS), [FINE, { delayMs: 60_000, heapShare: 1 }, LATE, FINE, LATE, LATE, FINE]);
     assert.deepEqual(new Set(once), new Set([undefined]));
+  });
+
+  it("stays open while a worker is silent for one long turn, and shuts when its silence goes on", () => {
+    const silences = (until: number) =>
+      Array.from({ length: until / 250 }, (_, look) => ({ delayMs: latenessMs(0, look * 250), heapShare: 0.2 }));
+    assert.equal(readAll(new Gate(LIMITS), silences(2_000)).at(-1), undefined);
+    assert.equal(readAll(new Gate(LIMITS), silences(3_500)).at(-1), "loop_delay");
+    assert.equal(latenessMs(700, 0), 700, "its own word counts at once");
   });
 
   it("opens after three readings under four fifths of the limits", () => {
