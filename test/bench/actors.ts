@@ -13,9 +13,8 @@ import { parseArgs } from "node:util";
 import { startLeash } from "../harness/leash.ts";
 import { type CallRow, measurePairs, measureThreads } from "./actors_calls.ts";
 import { type LifeRow, measureLives } from "./actors_lives.ts";
-import { pairSystems, type Setting } from "./actors_systems.ts";
+import { buildForTalkers, pairSystems, type Setting } from "./actors_systems.ts";
 import { type Outcome, targets } from "./actors_targets.ts";
-import { builtPackage } from "./built_package.ts";
 import { machine, table } from "./figures.ts";
 
 const RESULTS = fileURLToPath(new URL("./results/", import.meta.url));
@@ -47,7 +46,7 @@ const loadBefore = loadavg();
 const calls: CallRow[] = [];
 const lives: LifeRow[] = [];
 try {
-  await builtPackage();
+  await buildForTalkers();
   calls.push(...(await measurePairs(pairSystems(setting), scale)));
   calls.push(...(await measureThreads(setting, scale)));
   lives.push(...(await measureLives(setting, scale)));

@@ -1,7 +1,9 @@
 /** The actors of the benchmark, as an extension of the built package. */
 
 import { flood, sequence, TARGETS } from "./actors_load.mjs";
-import { defineActor } from "./results/built/package/dist/runtime/index.js";
+
+// Whoever starts the benchmark's processes says where the package was built.
+const { defineActor } = await import(process.env.TROUPE_BUILT);
 
 export const Echo = defineActor({
   kind: "echo",

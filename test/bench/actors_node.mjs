@@ -5,8 +5,8 @@
 import { converse } from "./actors_conversation.mjs";
 import { Driver, Echo, Known } from "./actors_kinds.mjs";
 import { check, flood, sequence, TARGETS } from "./actors_load.mjs";
-import { startNode } from "./results/built/package/dist/runtime/index.js";
 
+const { startNode } = await import(process.env.TROUPE_BUILT);
 const quiet = { debug() {}, info() {}, warn() {}, error: console.error, with: () => quiet };
 let node;
 

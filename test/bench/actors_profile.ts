@@ -8,8 +8,7 @@ import { mkdir, writeFile } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { startLeash } from "../harness/leash.ts";
-import { nodeConfig, startTroupe, talker } from "./actors_systems.ts";
-import { builtPackage } from "./built_package.ts";
+import { buildForTalkers, nodeConfig, startTroupe, talker } from "./actors_systems.ts";
 import { printHotspots } from "./hotspots.ts";
 import { type CpuProfile, Inspector } from "./inspector.ts";
 import type { PeerProcess } from "./peer_process.ts";
@@ -56,7 +55,7 @@ async function profile(nodes: Record<string, PeerProcess>, caller: PeerProcess, 
 }
 
 try {
-  await builtPackage();
+  await buildForTalkers();
   if (values.row === "processes") {
     const pair = await startTroupe(setting, Number(values.workers));
     await profile({ owner: pair.owner, caller: pair.caller }, pair.caller, { ask: "flood", ...pair.also });

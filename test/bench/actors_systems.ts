@@ -5,7 +5,7 @@
 import { existsSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
+import { fileURLToPath, pathToFileURL } from "node:url";
 import type { Leash } from "../harness/leash.ts";
 import type { RuntimeName } from "../harness/node_process.ts";
 import { freePort } from "../harness/ports.ts";
@@ -13,6 +13,7 @@ import { processesMarked } from "../harness/processes.ts";
 import { startRedis } from "../harness/redis.ts";
 import { waitUntil } from "../harness/wait.ts";
 import { startPostgres } from "./actors_postgres.ts";
+import { builtPackage } from "./built_package.ts";
 import { PeerProcess } from "./peer_process.ts";
 
 const PEERS = fileURLToPath(new URL("./actor_peers/", import.meta.url));
@@ -39,6 +40,12 @@ export interface Setting {
   leash: Leash;
   /** Flags for Troupe's processes. */
   flags?: readonly string[];
+}
+
+/** Builds the package; the benchmark's processes, which get this one's environment, load it. */
+export async function buildForTalkers(): Promise<void> {
+  const program = pathToFileURL(await builtPackage());
+  process.env.TROUPE_BUILT = new URL("../dist/runtime/index.js", program).href;
 }
 
 /** A process of the benchmark that takes questions. */
