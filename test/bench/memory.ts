@@ -38,6 +38,7 @@ const cluster = await startCluster({
   runtime: "node",
   bin: await builtPackage(),
   flags: ["--inspect=127.0.0.1:0"],
+  config: { mcp: { configurations: { sessions: { max_sessions: WARM_UP + count } } } },
   mcpServers: {
     echo: { module: new URL("./peers/echo_sdk_v2.mjs", import.meta.url), isolation: "shared", naming: "none" },
   },

@@ -32,7 +32,8 @@ export interface ActorRecord {
   epoch: Epoch;
   /** 0: no state. */
   version: number;
-  bytes: Uint8Array | null;
+  /** The state; a bare buffer, because a view on it would take as much again. */
+  bytes: ArrayBuffer | null;
   ended: boolean;
   /** The last ownership operations, each followed by its answer, oldest first. */
   answers: readonly string[];
@@ -106,7 +107,7 @@ export class MemoryDirectory implements Directory, Orphans {
     remember(claimed, operation, epoch);
     if (request.create !== undefined) {
       claimed.version = 1;
-      claimed.bytes = request.create.slice();
+      claimed.bytes = new Uint8Array(request.create).buffer;
     }
     this.#records.set(actor, claimed);
     this.#expiries.delete(actor);
@@ -171,7 +172,7 @@ export class MemoryDirectory implements Directory, Orphans {
     if (!owns(record, request.owner)) return { outcome: "fenced" };
     if (record.version !== request.expectedVersion) return { outcome: "conflict", version: record.version };
     record.version += 1;
-    record.bytes = request.bytes.slice();
+    record.bytes = new Uint8Array(request.bytes).buffer;
     record.lastCommit = request.operation;
     if (request.dueMs !== undefined) this.#dues.set(request.actor, request.dueMs);
     this.#changes.actor(request.actor);
@@ -289,5 +290,5 @@ function remember(record: ActorRecord, operation: string, answer: string): void 
 }
 
 function stateOf(record: ActorRecord): StoredState | null {
-  return record.bytes === null ? null : { version: record.version, bytes: record.bytes.slice() };
+  return record.bytes === null ? null : { version: record.version, bytes: new Uint8Array(record.bytes.slice(0)) };
 }

@@ -33,14 +33,16 @@ function actorRows({ directory }: SingleNodeMemory, clock: Clock): Rows {
       if (kept === undefined) return undefined;
       const { owner, epoch, version, bytes, ended, answers, lastCommit } = kept.record;
       const expiresAt = wallTime(clock, kept.remainingMs);
-      return [owner, epoch, version, bytes, ended ? 1 : 0, JSON.stringify(answers), lastCommit, expiresAt];
+      const state = bytes && new Uint8Array(bytes);
+      return [owner, epoch, version, state, ended ? 1 : 0, JSON.stringify(answers), lastCommit, expiresAt];
     },
     restore(key, row) {
+      const bytes = row.bytesOrNull("state");
       const record: ActorRecord = {
         owner: row.textOrNull("owner") as Incarnation | null,
         epoch: row.text("epoch") as Epoch,
         version: row.whole("version"),
-        bytes: row.bytesOrNull("state"),
+        bytes: bytes && new Uint8Array(bytes).buffer,
         ended: row.whole("ended") === 1,
         answers: JSON.parse(row.text("answers")) as ActorRecord["answers"],
         lastCommit: row.textOrNull("last_commit"),
