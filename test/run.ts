@@ -26,8 +26,10 @@ const BIN = join(ROOT, "node_modules", ".bin");
 const ALONE = ["test/cluster/"];
 /** Folders that need nothing but this package. */
 const SELF_CONTAINED = ["test/unit/", "test/simulation/", "test/model/"];
+/** Folders whose tests start servers, or search long for what must be found. */
+const LONG = [...ALONE, "test/model/", "test/simulation/"];
 const LIMIT_MS = 3 * 60_000;
-const CLUSTER_LIMIT_MS = 10 * 60_000;
+const LONG_LIMIT_MS = 10 * 60_000;
 /** Output kept per file, characters; the oldest goes first. */
 const OUTPUT_KEPT = 400_000;
 
@@ -62,7 +64,7 @@ async function runFile(file: string, runtime: Runtime): Promise<Run> {
     runtime === "node"
       ? [nodeExecutable(), ["--import", "tsx", "--test-reporter=tap", file]]
       : [join(BIN, "deno"), ["test", "-A", "--no-check", file]];
-  const limitMs = ALONE.some((folder) => file.startsWith(folder)) ? CLUSTER_LIMIT_MS : LIMIT_MS;
+  const limitMs = LONG.some((folder) => file.startsWith(folder)) ? LONG_LIMIT_MS : LIMIT_MS;
   const started = performance.now();
   const child = spawn(command, args, {
     cwd: ROOT,
