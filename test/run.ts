@@ -26,6 +26,8 @@ const BIN = join(ROOT, "node_modules", ".bin");
 const ALONE = ["test/cluster/"];
 /** Folders that need nothing but this package. */
 const SELF_CONTAINED = ["test/unit/", "test/simulation/", "test/model/"];
+/** Folders whose tests check the same thing on every runtime, with a program of their own; they run on the first one. */
+const ONCE = ["test/model/"];
 /** Folders whose tests start servers, or search long for what must be found. */
 const LONG = [...ALONE, "test/model/", "test/simulation/"];
 const LIMIT_MS = 3 * 60_000;
@@ -167,8 +169,11 @@ async function main(): Promise<number> {
   const together = files.filter((file) => !alone.includes(file));
   const runs: Run[] = [];
   for (const runtime of runtimes) {
-    console.log(`\n${runtime}: ${files.length} test file${files.length === 1 ? "" : "s"}`);
-    runs.push(...(await runAll(together, runtime, Math.min(2, availableParallelism()))));
+    const once = (file: string): boolean => ONCE.some((folder) => file.startsWith(folder));
+    const here = together.filter((file) => runtime === runtimes[0] || !once(file));
+    const count = here.length + alone.length;
+    console.log(`\n${runtime}: ${count} test file${count === 1 ? "" : "s"}`);
+    runs.push(...(await runAll(here, runtime, Math.min(2, availableParallelism()))));
     runs.push(...(await runAll(alone, runtime, 1)));
   }
   return report(runs);

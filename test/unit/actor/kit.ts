@@ -180,6 +180,8 @@ export class TestNode {
     const clock: Clock = {
       ...systemClock(),
       after: (ms, callback) => {
+        // What a node still does after its death must not keep the test alive.
+        if (cluster.dead.has(this.incarnation)) return () => {};
         const timer = setTimeout(() => {
           this.timers.delete(timer);
           callback();
