@@ -1,6 +1,6 @@
 /**
- * An MCP server whose calls wait for their cancel and keep the moment they saw it, in nanoseconds of the machine's
- * monotonic clock (the same for all processes under Node.js on Linux): what `cancels.ts` measures.
+ * An MCP server whose calls wait for their cancel and keep the moment they saw it, in milliseconds of the machine's wall
+ * clock, the one clock that all processes share on both runtimes: what `cancels.ts` measures.
  */
 import { McpServer } from "@modelcontextprotocol/sdk/server/mcp.js";
 import { z } from "zod";
@@ -17,7 +17,7 @@ export default function createCancelUpstream() {
       new Promise((resolve) => {
         seen.set(name, "waiting");
         signal.addEventListener("abort", () => {
-          seen.set(name, String(process.hrtime.bigint()));
+          seen.set(name, String(Date.now()));
           resolve(text("cancelled"));
         });
       }),

@@ -241,7 +241,7 @@ describe("a counter in durable mode", { skip: redisAvailable() ? false : REDIS_M
   it(`counts every acknowledged increment once, whatever happens to its three nodes on ${SELF}`, () =>
     check([SELF, SELF, SELF], 2, seed));
   // The same cluster whichever runs the test: once is enough.
-  it("does so on a cluster of Node.js and Deno nodes", { skip: SELF === "deno" }, () =>
-    check(["node", "deno", "deno"], 1, seed + 1_000),
-  );
+  if (SELF === "node") {
+    it("does so on a cluster of Node.js and Deno nodes", () => check(["node", "deno", "deno"], 1, seed + 1_000));
+  }
 });
