@@ -56,6 +56,8 @@ export interface MeshLimits {
   pingMs: number;
   /** A socket that was silent for this long is closed. */
   silenceMs: number;
+  /** Longest wait before each of the first tries to reach a peer that ended its link. */
+  probeMs: number;
   /** The back-off of reconnects, jittered between half and whole. */
   reconnectMinMs: number;
   reconnectMaxMs: number;
@@ -71,6 +73,7 @@ export const DEFAULT_LIMITS: MeshLimits = {
   handshakeMs: 2_000,
   pingMs: 2_000,
   silenceMs: 6_000,
+  probeMs: 20,
   reconnectMinMs: 50,
   reconnectMaxMs: 2_000,
 };

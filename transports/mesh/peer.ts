@@ -23,8 +23,6 @@ import type { TlsMaterial } from "./tls.ts";
 
 /** Refused connections in a row that are evidence. */
 const REFUSALS_NEEDED = 2;
-/** Longest wait before each of the first tries to reach a peer that ended its link, milliseconds. */
-const PROBE_MS = 20;
 
 export interface PeerEnvironment {
   self: () => HandshakeSelf;
@@ -165,11 +163,11 @@ export class Peer {
   #pause(): void {
     if (this.#stopped !== null || this.#link !== null) return;
     if (!this.#dialer && this.#refusals === null) return;
-    const { reconnectMinMs, reconnectMaxMs } = this.#env.limits;
+    const { probeMs, reconnectMinMs, reconnectMaxMs } = this.#env.limits;
     // Whether a peer that just ended its link still lives is asked quickly: calls of its clients wait for the answer.
     const hurries = this.#refusals !== null && this.#failures < REFUSALS_NEEDED;
     const backOff = Math.min(reconnectMaxMs, reconnectMinMs * 2 ** Math.min(this.#failures, 16));
-    const longest = hurries ? Math.min(PROBE_MS, reconnectMinMs) : backOff;
+    const longest = hurries ? probeMs : backOff;
     this.#failures++;
     this.#cancelPause?.();
     this.#cancelPause = this.#env.clock.after(longest * (0.5 + this.#env.random() / 2), () => {

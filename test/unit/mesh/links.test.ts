@@ -24,8 +24,8 @@ test("a link comes up once on both sides, whichever side learned of the other fi
 });
 
 test("what comes before the last socket is authenticated waits for it", async () => {
-  const a = await startNode("a");
-  const b = await startNode("b");
+  const a = await startNode("a", { lanes: 2 });
+  const b = await startNode("b", { lanes: 2 });
   const proxy = await startProxy(a.port);
   // One welcome comes late, while the other sockets bring messages already.
   proxy.delay = (direction, connection) => (direction === "down" && connection === 2 ? 50 : 0);
@@ -129,9 +129,10 @@ test("an address that refuses from the start is no evidence", async () => {
 
 test("one refused connection is no evidence, whichever side looks", async () => {
   for (const side of ["dialer", "listener"]) {
-    const limits = { reconnectMinMs: 200 };
-    const a = await startNode("a", { limits });
-    const b = await startNode("b", { limits });
+    // Without jitter, so that both sides look at about the same times.
+    const options = { limits: { probeMs: 300, reconnectMinMs: 300 }, random: () => 1 };
+    const a = await startNode("a", options);
+    const b = await startNode("b", options);
     const [proxyA, proxyB] = [await startProxy(a.port), await startProxy(b.port)];
     const [portA, portB] = [proxyA.address, proxyB.address].map((address) => Number(address.split(":")[1]));
     a.mesh.setPeers([{ ...b.member, meshUrl: proxyB.address }]);
