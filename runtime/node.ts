@@ -605,6 +605,7 @@ class Node implements RunningNode {
       lease: this.#lease,
       log: this.#log,
       resourceLimits: { maxOldGenerationSizeMb: this.#config.overload.worker_heap_mb ?? defaultHeapMib(size) },
+      spareModules: this.#config.spare_worker ? [...this.#modules, ...moduleUpstreamsOf(this.#config)] : undefined,
       events: {
         onReady: (index, port) => {
           router.addThread(index + 1, port);

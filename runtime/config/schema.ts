@@ -228,6 +228,12 @@ export const configSchema = z.strictObject({
   workers: count(0, 256)
     .optional()
     .describe("threads that run actors; default cores - 1, at least 1; 0 runs actors on the main thread"),
+  spare_worker: z
+    .boolean()
+    .default(true)
+    .describe(
+      "where there is one worker: keep a thread with the same modules loaded that takes its place when it ends",
+    ),
   cluster: cluster.prefault({}),
   mcpServers: z.record(serverName, upstream).default({}).describe("the MCP servers behind this node, by name"),
   mcp: mcp.prefault({}),

@@ -152,8 +152,15 @@ async function bootOf(given: { troupe?: WorkerBoot; ahead?: readonly string[] } 
     throw new Error("runWorker() was called on a thread that no WorkerPool started");
   }
   const later = once(parentPort, "message") as Promise<[{ troupe: WorkerBoot }]>;
-  // What fails is reported by whoever needs it.
-  for (const url of given.ahead) void importModule(new URL(url)).catch(() => {});
+  let taken = false;
+  for (const url of given.ahead) {
+    importModule(new URL(url)).catch(() => {
+      // A failed import is remembered for the thread's life, and what it failed for may be over when it is taken. After
+      // that it is reported by whoever needs it.
+      if (!taken) process.exit(1);
+    });
+  }
   const [{ troupe }] = await later;
+  taken = true;
   return troupe;
 }

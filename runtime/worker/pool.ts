@@ -13,6 +13,11 @@
  * `terminate` returns while the loop may run on, sockets and all), `onUnproven` is reported instead: the node must
  * declare itself dead and exit. No exit of that worker is reported afterwards, and nothing takes its place.
  *
+ * ## A spare
+ * Where a pool has one worker, nobody else can take over its actors while another is started. Such a pool keeps a thread
+ * waiting that has loaded the modules already (spare.ts). It is started `SPARE_AFTER_MS` after the worker runs, so that
+ * it is in the way of neither a start nor a takeover.
+ *
  * ## Bounds
  * Silent for 5 s: reported; for 15 s: ended. The first exit restarts at once, further ones back off from
  * 100 ms, and after 5 exits within a minute the circuit opens: one try a minute, and the reason said. Stopping waits a bounded time, then terminates.
@@ -26,11 +31,14 @@ import { type PoolIo, type StopReason, VITAL_CELLS, Vital, type WorkerBoot, type
 import { type Conversation, converse, type Remote } from "./conversation.ts";
 import type { LeaseWord } from "./lease_word.ts";
 import { DEFAULT_RESTART, type RestartLimits, RestartPolicy } from "./restart.ts";
+import { Spare } from "./spare.ts";
 import { isDeno, spawnWorker } from "./spawn.ts";
 import { DEFAULT_WATCHDOG, Watchdog, type WatchdogLimits } from "./watchdog.ts";
 
 /** How long an ended thread may take to prove it. */
 const PROOF_MS = 2_000;
+/** Default for `spareAfterMs`. */
+const SPARE_AFTER_MS = 1_000;
 /** Default for `closeMs`. */
 const DEFAULT_CLOSE_MS = 5_000;
 
@@ -65,6 +73,10 @@ export interface WorkerPoolOptions<Settings> {
   closeMs?: number;
   watchdog?: Partial<WatchdogLimits>;
   restart?: Partial<RestartLimits>;
+  /** What a worker imports, as file URLs, for a spare one; without it there is none. */
+  spareModules?: readonly string[];
+  /** How long a worker runs before its spare is started, milliseconds. Default 1,000. */
+  spareAfterMs?: number;
   /** Whether a terminated thread's exit event proves that it stopped. Default: on Node.js. */
   terminateIsProof?: boolean;
 }
@@ -106,6 +118,10 @@ export class WorkerPool<Settings, Control extends WorkerControl<Settings> = Work
   readonly #watchdogLimits: WatchdogLimits;
   readonly #proves: boolean;
   readonly #slots: Slot<Control>[];
+  /** Workers that ran before. */
+  readonly #ran = new Set<number>();
+  readonly #spare: Spare | undefined;
+  #cancelSpare: (() => void) | undefined;
   #watch: ReturnType<typeof setInterval> | undefined;
   #closing: Promise<{ unproven: number[] }> | undefined;
 
@@ -114,6 +130,8 @@ export class WorkerPool<Settings, Control extends WorkerControl<Settings> = Work
     this.size = options.size;
     this.#watchdogLimits = { ...DEFAULT_WATCHDOG, ...options.watchdog };
     this.#proves = options.terminateIsProof ?? !isDeno;
+    const { entry, spareModules: modules, resourceLimits, log } = options;
+    if (options.size === 1 && modules !== undefined) this.#spare = new Spare({ entry, modules, resourceLimits, log });
     const limits = { ...DEFAULT_RESTART, ...options.restart };
     this.#slots = Array.from({ length: options.size }, () => ({
       state: "waiting",
@@ -188,6 +206,8 @@ export class WorkerPool<Settings, Control extends WorkerControl<Settings> = Work
   async #close(reason: StopReason): Promise<{ unproven: number[] }> {
     await Promise.all(this.#slots.map((slot, index) => this.#stop(slot, index, reason)));
     clearInterval(this.#watch);
+    this.#cancelSpare?.();
+    this.#spare?.close();
     return { unproven: this.#slots.flatMap((slot, index) => (slot.state === "unproven" ? [index] : [])) };
   }
 
@@ -231,15 +251,10 @@ export class WorkerPool<Settings, Control extends WorkerControl<Settings> = Work
       heartbeat,
       heartbeatMs: this.#watchdogLimits.intervalMs,
     };
-    const worker = spawnWorker(
-      entry,
-      { troupe: boot },
-      {
-        transferList: [far.port, control.port2],
-        resourceLimits,
-        name: `troupe-worker-${index}`,
-      },
-    );
+    const transferList = [far.port, control.port2];
+    const worker =
+      this.#spare?.take({ troupe: boot }, transferList) ??
+      spawnWorker(entry, { troupe: boot }, { transferList, resourceLimits, name: `troupe-worker-${index}` });
     const poolIo: PoolIo = {
       clock: () => this.#options.clock.now(),
       ready: () => void this.#init(index, life),
@@ -279,8 +294,19 @@ export class WorkerPool<Settings, Control extends WorkerControl<Settings> = Work
     if (life.exited || life.ending !== undefined) return;
     life.running = true;
     this.#slot(index).state = "running";
+    if (this.#ran.has(index)) this.#options.log.info("a worker runs again", { worker: index });
+    this.#ran.add(index);
     this.#options.events.onReady(index, life.data);
     life.settle.running();
+    this.#cancelSpare?.();
+    this.#cancelSpare = this.#options.clock.after(this.#options.spareAfterMs ?? SPARE_AFTER_MS, () => {
+      if (this.#closing === undefined) this.#spare?.fill();
+    });
+  }
+
+  /** Whether a thread waits to take the place of the worker. */
+  get hasSpare(): boolean {
+    return this.#spare?.waits === true;
   }
 
   /** The thread has ended. */

@@ -14,7 +14,7 @@ export const isDeno = "Deno" in globalThis;
 export interface SpawnOptions {
   transferList?: TransferListItem[];
   /** Heap and stack limits, MiB. A worker that passes them is ended; see `heap.ts`. */
-  resourceLimits?: ResourceLimits;
+  resourceLimits?: ResourceLimits | undefined;
   /** Shown by debuggers and profilers. */
   name?: string;
 }
@@ -40,8 +40,16 @@ export function spawnAhead(
   if (isDeno) return;
   for (let index = 0; index < count; index++) {
     const options = { resourceLimits, name: `troupe-worker-${index}` };
-    keepAhead(spawn(entry, { ahead: modules }, options), entry, resourceLimits);
+    keepAhead(spawnWaiting(entry, modules, options), entry, resourceLimits);
   }
+}
+
+/**
+ * Starts a thread that will run `entry`: it imports `modules` and waits for its `workerData` as its first message, see
+ * `bootOf` in control.ts.
+ */
+export function spawnWaiting(entry: URL, modules: readonly string[], options: SpawnOptions): Worker {
+  return spawn(entry, { ahead: modules }, options);
 }
 
 function spawn(entry: URL, workerData: Readonly<Record<string, unknown>>, options: SpawnOptions): Worker {

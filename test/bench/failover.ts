@@ -17,10 +17,15 @@
  *
  * Options: `--faults owner,edge,worker,frozen,drain` (all), `--kills N` (200: rounds of owner, edge and worker each),
  * `--freezes N` (10), `--drains N` (10), `--minutes N` (60: no further round of a fault after it), `--sessions N` (5: per
- * round), `--runtime node|deno`, `--name X`: the JSON file
- * is `failover-X.json`.
+ * round), `--runtime node|deno`, `--name X`: the JSON file is `failover-X.json`. `--join`: the rounds of that file count as
+ * well, so that a long run can be made in pieces.
+ *
+ * For owner, worker and freeze it also says what the time is made of: when each step was first reached, by the nodes' logs,
+ * the upstream's own start, and the client.
  */
-import { mkdir, writeFile } from "node:fs/promises";
+import { existsSync } from "node:fs";
+import { mkdir, readFile, writeFile } from "node:fs/promises";
+import { loadavg } from "node:os";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { type Cluster, startCluster } from "../harness/cluster.ts";
@@ -52,6 +57,8 @@ interface Round {
   inFlight: { answered: number; refused: number; hung: number };
   /** Calls after the first correct answer that failed all the same. */
   failedAfter: number;
+  /** When each was reached, by the first session and the first node that did, milliseconds after the fault. */
+  reached: Map<Milestone, number>;
 }
 
 const { values } = parseArgs({
@@ -64,6 +71,7 @@ const { values } = parseArgs({
     sessions: { type: "string", default: "5" },
     runtime: { type: "string", default: "node" },
     name: { type: "string" },
+    join: { type: "boolean", default: false },
   },
 });
 const runtime: RuntimeName = values.runtime === "deno" ? "deno" : "node";
@@ -75,6 +83,41 @@ const roundsOf: Record<Fault, number> = {
   frozen: Number(values.freezes),
   drain: Number(values.drains),
 };
+
+/** What lies between a fault and an answer, in the order of the table. */
+const MILESTONES = [
+  "link loss seen",
+  "address refused twice",
+  "declared dead",
+  "thread's end seen",
+  "worker runs again",
+  "upstream started",
+  "first answer",
+] as const;
+type Milestone = (typeof MILESTONES)[number];
+/** The log line of a node that tells of it. The others are told by the upstream and seen by the client. */
+const LOGGED: readonly (readonly [message: string, milestone: Milestone])[] = [
+  ["mesh: link down", "link loss seen"],
+  ["mesh: a peer closed its link and now refuses connections", "address refused twice"],
+  ["declared a node dead", "declared dead"],
+  ["a worker ended", "thread's end seen"],
+  ["a worker runs again", "worker runs again"],
+];
+
+/** When each milestone was first reached, by the nodes' logs, milliseconds after `since` on the wall clock. */
+function milestonesIn(logs: string, since: number): Map<Milestone, number> {
+  const reached = new Map<Milestone, number>();
+  for (const line of logs.split("\n")) {
+    // The oldest line kept may be a piece of one.
+    if (!line.startsWith('{"time"')) continue;
+    const { time, message } = JSON.parse(line) as { time: string; message: string };
+    const milestone = LOGGED.find(([logged]) => logged === message)?.[1];
+    const after = Date.parse(time) - since;
+    if (milestone === undefined || after < 0) continue;
+    reached.set(milestone, Math.min(after, reached.get(milestone) ?? Number.POSITIVE_INFINITY));
+  }
+  return reached;
+}
 
 /** A session, the node that owns it by `prefer-local`, and what is asked of it. */
 class Caller {
@@ -96,6 +139,13 @@ class Caller {
     if (reply?.status === 404) return "lost";
     const [content] = (reply?.message?.result?.content ?? []) as { text?: string }[];
     return reply?.status === 200 && reply.message?.id === text && content?.text === text ? "correct" : "refused";
+  }
+
+  /** When the instance of the server that answers now was started, by the wall clock. */
+  async upstreamStartedAt(node: number): Promise<number> {
+    const { message } = await this.call(node, "started", {});
+    const [content] = (message?.result?.content ?? []) as { text?: string }[];
+    return Number(content?.text);
   }
 
   stream(node: number, id: string, name: string, args: Record<string, unknown>): SseConnection {
@@ -153,19 +203,42 @@ const emptyRound = (): Round => ({
   hung: 0,
   inFlight: { answered: 0, refused: 0, hung: 0 },
   failedAfter: 0,
+  reached: new Map(),
 });
 
+/** Notes when this round's milestones were reached. `since` is the wall clock at the fault; `at` answers for the session. */
+async function noteMilestones(
+  cluster: Cluster,
+  round: Round,
+  since: number,
+  caller: Caller,
+  at: number,
+): Promise<void> {
+  const logs = cluster.ids.map((_, node) => cluster.logs(node)).join("\n");
+  round.reached = milestonesIn(logs, since);
+  round.reached.set("upstream started", (await caller.upstreamStartedAt(at)) - since);
+  round.reached.set("first answer", Math.min(...round.times));
+}
+
 /** The owner is gone, by `fault`: its sessions are asked at the other nodes, and a call is in flight at one of them. */
-async function ownerFault(callers: readonly Caller[], victim: number, fault: () => void): Promise<Round> {
+async function ownerFault(
+  cluster: Cluster,
+  callers: readonly Caller[],
+  victim: number,
+  fault: () => void,
+): Promise<Round> {
   const round = emptyRound();
   const [edge = 0] = others(victim);
   const held = await Promise.all(callers.map((caller) => hold(caller, edge)));
   const since = performance.now();
+  const wall = Date.now();
   fault();
   await Promise.all([
     ...callers.map((caller) => firstAnswer(caller, others(victim), since, round)),
     ...held.map((stream) => endOfHeld(stream, round)),
   ]);
+  const [caller] = callers;
+  if (caller !== undefined) await noteMilestones(cluster, round, wall, caller, edge);
   return round;
 }
 
@@ -203,14 +276,16 @@ async function edgeFault(callers: readonly Caller[], owner: number, edge: number
 }
 
 /** The thread ends: asked at all nodes, the owner's own among them. */
-async function workerFault(callers: readonly Caller[], victim: number): Promise<Round> {
+async function workerFault(cluster: Cluster, callers: readonly Caller[], victim: number): Promise<Round> {
   const round = emptyRound();
   const [first] = callers;
   const all = [victim, ...others(victim)];
   const since = performance.now();
+  const wall = Date.now();
   const crash = first?.call(victim, "crash", {}).catch(() => undefined);
   await crash;
   await Promise.all(callers.map((caller) => firstAnswer(caller, all, since, round)));
+  if (first !== undefined) await noteMilestones(cluster, round, wall, first, victim);
   return round;
 }
 
@@ -258,7 +333,7 @@ async function runFault(cluster: Cluster, fault: Fault, victim: number): Promise
   };
   switch (fault) {
     case "owner": {
-      const round = await ownerFault(callers, victim, kill);
+      const round = await ownerFault(cluster, callers, victim, kill);
       await ended();
       return round;
     }
@@ -268,13 +343,13 @@ async function runFault(cluster: Cluster, fault: Fault, victim: number): Promise
       return round;
     }
     case "worker": {
-      const round = await workerFault(callers, victim);
+      const round = await workerFault(cluster, callers, victim);
       // A node that is new has no back-off: what is measured is the first crash of each.
       await ended();
       return round;
     }
     case "frozen": {
-      const round = await ownerFault(callers, victim, () => cluster.freeze(victim));
+      const round = await ownerFault(cluster, callers, victim, () => cluster.freeze(victim));
       cluster.thaw(victim);
       await healthy(cluster);
       return round;
@@ -312,55 +387,82 @@ const cluster = await startCluster({
   runtime,
   bin,
   mcpServers: { failover: { module: new URL("./failover_upstream.mjs", import.meta.url), naming: "none" } },
-  config: { workers: 1, mcp: { configurations: { response: { stream_after_ms: 20 } } } },
+  config: { workers: 1, spare_worker: true, mcp: { configurations: { response: { stream_after_ms: 20 } } } },
 });
 const TARGET_MS: Partial<Record<Fault, number>> = { owner: 1_000, edge: 1_000, worker: 1_000, frozen: 8_000 };
-const summary: Record<string, unknown>[] = [];
-const rows: string[][] = [];
+const file = `${RESULTS}failover${values.name === undefined ? "" : `-${values.name}`}.json`;
+
+/** What the file keeps: every round of each fault. */
+interface Kept {
+  runtime: RuntimeName;
+  sessionCount: number;
+  /** When each piece ran, and the load average of the minute at its end. */
+  runs: { date: string; rounds: Partial<Record<Fault, number>>; load: number }[];
+  rounds: Partial<Record<Fault, (Omit<Round, "reached"> & { reached: [Milestone, number][] })[]>>;
+}
+
+async function kept(): Promise<Kept> {
+  const fresh: Kept = { runtime, sessionCount, runs: [], rounds: {} };
+  if (!values.join || !existsSync(file)) return fresh;
+  const before = JSON.parse(await readFile(file, "utf8")) as Kept;
+  if (before.runtime === runtime && before.sessionCount === sessionCount) return before;
+  throw new Error(`--join: ${file} is of other sessions or another runtime`);
+}
+
+const all = await kept();
+const ran: Partial<Record<Fault, number>> = {};
 try {
   for (const fault of chosen) {
-    const rounds: Round[] = [];
     const until = performance.now() + Number(values.minutes) * 60_000;
     for (let at = 0; at < roundsOf[fault] && performance.now() < until; at++) {
-      rounds.push(await runFault(cluster, fault, at % NODES));
+      const { reached, ...round } = await runFault(cluster, fault, at % NODES);
+      all.rounds[fault] = [...(all.rounds[fault] ?? []), { ...round, reached: [...reached] }];
+      ran[fault] = at + 1;
       if (at % 20 === 19) console.log(`  ${fault}: ${at + 1} of ${roundsOf[fault]}`);
     }
-    const times = rounds.flatMap((round) => round.times);
-    const sum = (count: (round: Round) => number): number => rounds.reduce((total, round) => total + count(round), 0);
-    const figures = {
-      fault,
-      rounds: rounds.length,
-      sessions: rounds.length * sessionCount,
-      p50: percentile(times, 0.5),
-      p99: percentile(times, 0.99),
-      max: Math.max(...times),
-      lost: sum(({ lost }) => lost),
-      hung: sum(({ hung, inFlight }) => hung + inFlight.hung),
-      inFlightAnswered: sum(({ inFlight }) => inFlight.answered),
-      inFlightRefused: sum(({ inFlight }) => inFlight.refused),
-      failedAfter: sum(({ failedAfter }) => failedAfter),
-    };
-    summary.push({ ...figures, times: times.map(Math.round) });
-    const target = TARGET_MS[fault];
-    rows.push([
-      fault,
-      `${figures.rounds}`,
-      ...[figures.p50, figures.p99, figures.max].map((ms) => ms.toFixed(0)),
-      `${figures.lost}`,
-      `${figures.inFlightRefused} of ${figures.inFlightRefused + figures.inFlightAnswered}`,
-      `${figures.hung}`,
-      `${figures.failedAfter}`,
-      target === undefined ? "–" : `${target} ms p99: ${figures.p99 < target ? "met" : "NOT met"}`,
-    ]);
   }
 } finally {
   await cluster.close();
 }
-console.log(`\n${machine()}, servers on ${runtime}, ${new Date().toISOString().slice(0, 10)}`);
+const load = loadavg()[0] ?? Number.NaN;
+all.runs.push({ date: new Date().toISOString(), rounds: ran, load });
+
+const rows: string[][] = [];
+const steps: string[][] = [];
+const ms = (value: number): string => (Number.isFinite(value) ? value.toFixed(0) : "–");
+for (const fault of FAULTS) {
+  const rounds = all.rounds[fault] ?? [];
+  if (rounds.length === 0) continue;
+  const times = rounds.flatMap((round) => round.times);
+  const sum = (count: (round: (typeof rounds)[number]) => number): number =>
+    rounds.reduce((total, round) => total + count(round), 0);
+  const refused = sum(({ inFlight }) => inFlight.refused);
+  const p99 = percentile(times, 0.99);
+  const target = TARGET_MS[fault];
+  rows.push([
+    fault,
+    `${rounds.length}`,
+    ...[percentile(times, 0.5), p99, Math.max(...times)].map(ms),
+    `${sum(({ lost }) => lost)}`,
+    `${refused} of ${refused + sum(({ inFlight }) => inFlight.answered)}`,
+    `${sum(({ hung, inFlight }) => hung + inFlight.hung)}`,
+    `${sum(({ failedAfter }) => failedAfter)}`,
+    target === undefined ? "–" : `${target} ms p99: ${p99 < target ? "met" : "NOT met"}`,
+  ]);
+  for (const milestone of MILESTONES) {
+    const at = rounds.flatMap(({ reached }) => reached.flatMap(([name, after]) => (name === milestone ? after : [])));
+    if (at.length > 0) steps.push([fault, milestone, ms(percentile(at, 0.5)), ms(percentile(at, 0.99))]);
+  }
+}
+console.log(
+  `\n${machine()}, servers on ${runtime}, ${new Date().toISOString().slice(0, 10)}, load average ${load.toFixed(1)}`,
+);
 console.log(`${sessionCount} sessions per round; milliseconds to the first correct answer`);
 const head = ["fault", "rounds", "p50", "p99", "max", "lost", "in flight, refused", "hung", "failed after", "target"];
 console.log(table(head, rows));
+if (steps.length > 0) {
+  console.log("\nReached after, milliseconds:");
+  console.log(table(["fault", "step", "p50", "p99"], steps));
+}
 await mkdir(RESULTS, { recursive: true });
-const file = `${RESULTS}failover${values.name === undefined ? "" : `-${values.name}`}.json`;
-const result = { machine: machine(), date: new Date().toISOString(), runtime, sessionCount, summary };
-await writeFile(file, `${JSON.stringify(result, null, 2)}\n`);
+await writeFile(file, `${JSON.stringify({ machine: machine(), ...all }, null, 1)}\n`);

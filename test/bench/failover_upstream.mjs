@@ -1,4 +1,7 @@
-/** The server of `npm run bench:failover`: calls that answer at once, calls that wait until they are released, a crash. */
+/**
+ * The server of `npm run bench:failover`: calls that answer at once, calls that wait until they are released, a crash, and
+ * when this instance was started.
+ */
 import { McpServer } from "@modelcontextprotocol/sdk/server/mcp.js";
 import { z } from "zod";
 
@@ -6,6 +9,7 @@ const text = (value) => ({ content: [{ type: "text", text: value }] });
 
 export default function createServer() {
   const held = new Map();
+  const startedAt = Date.now();
   const server = new McpServer({ name: "failover", version: "1.0.0" }, { capabilities: { logging: {} } });
   server.registerTool("echo", { inputSchema: { text: z.string() } }, (args) => text(args.text));
   server.registerTool(
@@ -17,6 +21,7 @@ export default function createServer() {
     held.get(name)?.();
     return text(held.delete(name) ? "released" : "unknown");
   });
+  server.registerTool("started", {}, () => text(String(startedAt)));
   // In a worker this ends the thread, as an uncaught error of an extension does.
   server.registerTool("crash", {}, () => process.exit(1));
   return server;

@@ -211,6 +211,8 @@ class Members {
     const over = this.#options.config ?? {};
     return {
       workers: 1,
+      // Tests that kill a worker do not time its successor.
+      spare_worker: false,
       ...over,
       gateway: {
         ...over.gateway,

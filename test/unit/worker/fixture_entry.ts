@@ -1,4 +1,5 @@
 /** The worker that the pool's tests start: does to itself what its control methods say. */
+import { threadId } from "node:worker_threads";
 import { runWorker, type WorkerControl, type WorkerEnvironment } from "../../../runtime/worker/control.ts";
 
 export interface FixtureSettings {
@@ -25,6 +26,7 @@ export interface FixtureControl extends WorkerControl<FixtureSettings, { parked:
   refused(): Promise<unknown>;
   uncloneable(): unknown;
   never(): Promise<void>;
+  threadId(): number;
 }
 
 function control({ clock, io, lease, data, thread }: WorkerEnvironment<FixtureIo>): FixtureControl {
@@ -57,6 +59,7 @@ function control({ clock, io, lease, data, thread }: WorkerEnvironment<FixtureIo
     refused: () => io.fail().catch((error: { code: string; started: string }) => [error.code, error.started]),
     uncloneable: () => () => 1,
     never: () => new Promise(() => {}),
+    threadId: () => threadId,
   };
 }
 
