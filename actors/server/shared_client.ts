@@ -122,7 +122,10 @@ export class SharedUpstreamClient implements UpstreamClient {
     const attached = this.#attached;
     if (attached === undefined) return;
     this.#lost(attached, { reason: "closed", detail: `the session let go of it (${reason})` });
-    await attached.events.return?.();
+    // Losing ownership is no cancel: what the upstream does for this session it does to the end, for nobody.
+    if (reason === "fenced") await attached.events.throw?.(new TroupeError("fenced", "the session's owner changed"));
+    else if (reason === "drain") await attached.events.throw?.(new TroupeError("draining", "the session moves"));
+    else await attached.events.return?.();
   }
 
   /** Attaches on behalf of a call, which may be cancelled meanwhile. */

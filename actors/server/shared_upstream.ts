@@ -13,11 +13,12 @@
  * - `logging/setLevel`: the most verbose level any session needs; each session gets only what its own level asks for.
  * - `…/list_changed` goes to everybody. `notifications/elicitation/complete` goes to whoever was asked.
  *
- * A session that goes away has its calls cancelled and its subscriptions given up. When the connection breaks, every
+ * A session that goes away has its calls cancelled and its subscriptions given up. One that lost its owner (it moved, or
+ * was fenced) gives up its subscriptions only: its calls end by themselves, and nobody gets their answers. When the connection breaks, every
  * session is told and detached; it attaches again with its next request, and then says again what it wants.
  */
 import type { WorkerServices } from "../../runtime/actor/define.ts";
-import { type AbortReason, TroupeError } from "../../runtime/actor/errors.ts";
+import { type AbortReason, abortReasonOf, isCancel, TroupeError } from "../../runtime/actor/errors.ts";
 import { createUpstreamClient, type Permits } from "../../transports/upstream/client.ts";
 import {
   type ChannelClosed,
@@ -144,7 +145,7 @@ export class SharedUpstream implements UpstreamOwner {
         yield* events;
       }
     } finally {
-      this.#detach(attachment);
+      this.#detach(attachment, isCancelled(signal));
     }
   }
 
@@ -272,7 +273,9 @@ export class SharedUpstream implements UpstreamOwner {
     { progress, signal }: RequestOptions,
   ): Promise<Answer> {
     const number = ++this.#lastNumber;
-    const cancel = (): void => this.#client.cancel(number, reasonOf(signal));
+    const cancel = (): void => {
+      if (isCancelled(signal)) this.#client.cancel(number, reasonOf(signal));
+    };
     this.#calls.set(number, { attachment, related });
     attachment.calls.set(related, number);
     this.#busy.add(attachment);
@@ -369,10 +372,12 @@ export class SharedUpstream implements UpstreamOwner {
     return this.#ask("resources/unsubscribe", { uri });
   }
 
-  #detach(attachment: Attachment): void {
+  #detach(attachment: Attachment, cancelCalls: boolean): void {
     attachment.outbox.close();
     if (this.#attachments.get(attachment.id) === attachment) this.#attachments.delete(attachment.id);
-    for (const number of [...attachment.calls.values()]) this.#client.cancel(number, "the session went away");
+    if (cancelCalls) {
+      for (const number of [...attachment.calls.values()]) this.#client.cancel(number, "the session went away");
+    }
     for (const [id, question] of [...this.#questions]) {
       if (question.attachment !== attachment) continue;
       this.#forgetQuestion(id, attachment);
@@ -426,6 +431,11 @@ function onlyKey(map: ReadonlyMap<number, unknown>): number | undefined {
 
 function refusal(message: string): RpcError {
   return new RpcError({ code: -32000, message });
+}
+
+/** Whether the end of what `signal` belongs to is a cancel, and not a loss of ownership. */
+function isCancelled({ reason }: AbortSignal): boolean {
+  return !TroupeError.is(reason) || isCancel(abortReasonOf(reason));
 }
 
 function reasonOf(signal: AbortSignal): string {

@@ -13,13 +13,14 @@
  *
  * ## Streams
  * The consumer grants credit (`WINDOW` items at first, then as it takes them), so a producer is never more than a window
- * ahead. Leaving the loop cancels the producer. Items and the end arrive in order because they travel on one lane.
+ * ahead. Leaving the loop cancels the producer; a consumer that lost its ownership leaves by `throw`, which tells the
+ * producer so and is no cancel. Items and the end arrive in order because they travel on one lane.
  */
 
 import { CallTable } from "./call_table.ts";
 import type { Clock } from "./clock.ts";
 import type { CallOptions } from "./define.ts";
-import { type AbortReason, decodeError, TroupeError } from "./errors.ts";
+import { type AbortReason, abortReasonOf, decodeError, TroupeError } from "./errors.ts";
 import type { ActorId, Incarnation } from "./ids.ts";
 import { Delivery, type ItemMessage, Lane, type Message, MessageType, type ReplyMessage } from "./message.ts";
 import { Deadline, type DeadlineWheel } from "./wheel.ts";
@@ -510,8 +511,17 @@ class PendingStream extends Pending implements AsyncIterableIterator<unknown> {
 
   /** Ends the stream early and tells the producer. */
   return(): Promise<IteratorResult<unknown>> {
+    return this.#leave("cancelled");
+  }
+
+  /** As `return`; the producer is told why: `fenced` or `draining` if the error has that code, else a cancel. */
+  throw(error?: unknown): Promise<IteratorResult<unknown>> {
+    return this.#leave(TroupeError.is(error) ? abortReasonOf(error) : "cancelled");
+  }
+
+  #leave(reason: AbortReason): Promise<IteratorResult<unknown>> {
     if (this.#state === "open") {
-      this.calls.sendCancel(this, "cancelled");
+      this.calls.sendCancel(this, reason);
       this.#finish();
       this.#waiting?.resolve({ done: true, value: undefined });
       this.#waiting = undefined;

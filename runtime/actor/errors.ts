@@ -46,6 +46,11 @@ export function isCancel(reason: AbortReason): boolean {
   return reason !== "fenced" && reason !== "drain";
 }
 
+/** Why whatever failed with `error` stops; what is not known to be a loss of ownership is a cancel. */
+export function abortReasonOf({ code }: TroupeError): AbortReason {
+  return code === "fenced" ? "fenced" : code === "draining" ? "drain" : "cancelled";
+}
+
 export interface TroupeErrorOptions {
   /** Default `unknown`. */
   started?: Started;

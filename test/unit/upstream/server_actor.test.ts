@@ -147,6 +147,27 @@ describe("the server actor", () => {
     await until("the handler was aborted", () => (seen.abortedCalls ?? 0) > before);
   });
 
+  it("cancels what a session had running that ends, and not of one that goes on at another owner", async () => {
+    const config = moduleConfig({ isolation: "shared" });
+    const node = startNode(config);
+    const seen = globalThis as { abortedCalls?: number };
+    const before = seen.abortedCalls ?? 0;
+    const other = (await open(node, "other", config)).client;
+    await other.start();
+    for (const reason of ["drain", "fenced", "ended"] as const) {
+      const { client } = await open(node, reason, config);
+      client.request("tools/call", { name: "wait", arguments: {} }, { related: 1, progress: false }).catch(() => {});
+      // It has arrived: what is asked after it is answered.
+      await client.request("tools/list", {}, { related: 2, progress: false });
+      await client.close(reason);
+      const server = node.actor(ServerActor, serverKey("fixture", "n1"));
+      await until("the session is detached", async () => (await server.stats()).sessions === 1);
+      await other.request("tools/list", {}, { related: 1, progress: false });
+      if (reason === "ended") await until("the handler was aborted", () => (seen.abortedCalls ?? 0) === before + 1);
+      else assert.equal(seen.abortedCalls ?? 0, before, reason);
+    }
+  });
+
   it("tells sessions when the shared upstream crashes, and starts it again for the next call", async () => {
     const config = stdioConfig("good", { isolation: "shared" });
     const node = startNode(config);

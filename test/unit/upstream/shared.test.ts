@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import type { Answer, SharedEvent } from "../../../actors/server/events.ts";
 import { SharedUpstream } from "../../../actors/server/shared_upstream.ts";
+import { TroupeError } from "../../../runtime/actor/errors.ts";
 import { createUpstreamClient } from "../../../transports/upstream/client.ts";
 import type { RpcRequest } from "../../../transports/upstream/contract.ts";
 import { HANDSHAKE, ManualClock, ScriptedChannel, settle, stdioConfig, testServices } from "./kit.ts";
@@ -50,8 +51,8 @@ class Session {
     for await (const event of this.#upstream.attach(this.id, this.#abort.signal)) this.events.push(event);
     this.ended = true;
   }
-  leave(): void {
-    this.#abort.abort();
+  leave(reason?: TroupeError): void {
+    this.#abort.abort(reason);
   }
   call(method: string, params: Record<string, unknown> = {}, related = 1, progress = false): Promise<Answer> {
     const { signal } = new AbortController();
@@ -301,6 +302,27 @@ describe("sessions that share an upstream", () => {
     );
     assert.equal(upstream.sessions, 1);
   });
+
+  for (const code of ["draining", "fenced"] as const) {
+    it(`that lose their owner (${code}) cancel nothing: their calls end by themselves`, async () => {
+      const { upstream, channel } = shared();
+      const [a, b] = await attach(upstream, "a", "b");
+      const call = a?.call("x", {}, 1);
+      await settle();
+      const [first] = channel().requests("x");
+      a?.leave(new TroupeError(code, "owned elsewhere now"));
+      await settle();
+      assert.equal(a?.ended, true);
+      assert.equal(upstream.sessions, 1);
+      assert.deepEqual(channel().notified("notifications/cancelled"), []);
+      channel().receive({ jsonrpc: "2.0", id: first?.id ?? "", result: { done: true } });
+      assert.deepEqual(await call, { result: { done: true } });
+      // What the process tells that session finds nobody; the others go on.
+      void b?.call("y", {}, 1);
+      await settle();
+      assert.equal(channel().requests("y").length, 1);
+    });
+  }
 
   it("are told when the connection breaks, and attach again", async () => {
     const { upstream, channel } = shared();
