@@ -8,11 +8,13 @@ import { TroupeError } from "../../runtime/actor/errors.ts";
 import {
   RpcError,
   type RpcErrorObject,
+  type RpcId,
   type RpcNotification,
   type RpcRequest,
 } from "../../transports/upstream/contract.ts";
 import { type ClientCall, cancelledCall, Exchange } from "./calls.ts";
 import { LEGACY_VERSIONS, type PostAnswer } from "./contract.ts";
+import { EarlyCancels } from "./early_cancels.ts";
 import { initialize, setLevel, subscribe, unsubscribe } from "./own_methods.ts";
 import type { SessionParts } from "./parts.ts";
 import { mayRepeat, outcomeUnknown } from "./repeat.ts";
@@ -40,9 +42,17 @@ export class FromClient {
   readonly #parts: SessionParts;
   #greeted = false;
   #armed = false;
+  #early: EarlyCancels | undefined;
 
-  constructor(parts: SessionParts) {
+  /** `cancelled`: what a former owner handed over, see `cancelledEarly`. */
+  constructor(parts: SessionParts, cancelled: readonly RpcId[]) {
     this.#parts = parts;
+    if (cancelled.length > 0) this.#early = new EarlyCancels(parts.ctx.worker.clock, cancelled);
+  }
+
+  /** Requests that were cancelled before they came, for the next owner. */
+  get cancelledEarly(): readonly RpcId[] {
+    return this.#early?.ids() ?? [];
   }
 
   /** One POST. The principal has been checked. */
@@ -171,11 +181,16 @@ export class FromClient {
     }
   }
 
-  /** MCP, Cancellation: what is unknown or over is ignored, and `initialize` cannot be cancelled. */
+  /** MCP, Cancellation: what is over is ignored, and `initialize` cannot be cancelled. */
   #cancel(params: Params): void {
-    const { calls } = this.#parts;
-    const call = isId(params?.requestId) ? calls?.byId(params.requestId) : undefined;
-    if (call === undefined || call.method === "initialize") return;
+    const { calls, ctx } = this.#parts;
+    if (!isId(params?.requestId)) return;
+    const call = calls?.byId(params.requestId);
+    if (call === undefined) {
+      this.#early ??= new EarlyCancels(ctx.worker.clock);
+      return this.#early.note(params.requestId);
+    }
+    if (call.method === "initialize") return;
     this.#stopWork(call, typeof params?.reason === "string" ? params.reason : undefined, () => calls?.abandon(call));
   }
 
@@ -194,7 +209,12 @@ export class FromClient {
   #begin(exchange: Exchange, { id, method, params }: RpcRequest, again: boolean): void {
     const meta = params?._meta;
     const token = isObject(meta) && isId(meta.progressToken) ? meta.progressToken : undefined;
-    const call = this.#parts.needCalls().begin(exchange, id, method, params, token);
+    const calls = this.#parts.needCalls();
+    const call = calls.begin(exchange, id, method, params, token);
+    if (this.#early?.take(id) === true && method !== "initialize") {
+      this.#parts.ctx.worker.count("troupe_session_cancelled_total");
+      return calls.abandon(call);
+    }
     const leave = isObject(meta) ? this.#joinScope(call, meta) : undefined;
     let answer: Promise<unknown>;
     try {

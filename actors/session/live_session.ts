@@ -3,6 +3,7 @@
  */
 import type { ActivationContext } from "../../runtime/actor/define.ts";
 import { type AbortReason, TroupeError } from "../../runtime/actor/errors.ts";
+import type { RpcId } from "../../transports/upstream/contract.ts";
 import { offerAgain } from "./client_requests.ts";
 import type { EventsCall, PostAnswer, SessionEvent, SessionState } from "./contract.ts";
 import { FromClient } from "./from_client.ts";
@@ -13,16 +14,22 @@ import { SessionParts } from "./parts.ts";
 import { takeOver } from "./takeover.ts";
 import type { UpstreamAccess } from "./upstreams.ts";
 
+/** What a session that moves has in memory only. */
+export interface HandedMemory {
+  /** Requests that were cancelled before they came. */
+  cancelled: readonly RpcId[];
+}
+
 export class LiveSession implements SweptSession {
   readonly #parts: SessionParts;
   readonly #client: FromClient;
   #lastUsed: number;
   #closing: Promise<void> | undefined;
 
-  /** `ctx` must live as long as the activation. */
-  constructor(ctx: ActivationContext<SessionState>, access: UpstreamAccess) {
+  /** `ctx` must live as long as the activation; `handed`: what `prepareToMove` of the former owner answered. */
+  constructor(ctx: ActivationContext<SessionState>, access: UpstreamAccess, handed: HandedMemory | undefined) {
     this.#parts = new SessionParts(ctx, access, FromUpstreams);
-    this.#client = new FromClient(this.#parts);
+    this.#client = new FromClient(this.#parts, handed?.cancelled ?? []);
     this.#lastUsed = wholeMs(ctx.worker.clock.now());
     idleSweep(ctx.worker).add(this);
     // Where another activation had this session before.
@@ -110,12 +117,18 @@ export class LiveSession implements SweptSession {
     void this.close("ended");
   }
 
-  /** Another node is to go on with this session: what that one starts from is stored first. Rejects when it cannot be. */
-  async prepareToMove(): Promise<void> {
+  /**
+   * Another node is to go on with this session: what that one starts from is stored first. Answers what is not stored and
+   * goes along, undefined if nothing. Rejects when it cannot be stored.
+   */
+  async prepareToMove(): Promise<HandedMemory | undefined> {
     const { streams, ctx } = this.#parts;
-    if (streams === undefined && ctx.state.connections === undefined) return;
-    this.#parts.refreshLog();
-    await ctx.commit();
+    if (streams !== undefined || ctx.state.connections !== undefined) {
+      this.#parts.refreshLog();
+      await ctx.commit();
+    }
+    const cancelled = this.#client.cancelledEarly;
+    return cancelled.length === 0 ? undefined : { cancelled };
   }
 
   /**

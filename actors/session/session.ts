@@ -15,7 +15,7 @@ import { type AbortReason, TroupeError } from "../../runtime/actor/errors.ts";
 import { describeUpstream } from "../server/describe.ts";
 import { openUpstream } from "../server/open.ts";
 import type { EventsCall, PostAnswer, Principal, SessionDescription, SessionState } from "./contract.ts";
-import { LiveSession } from "./live_session.ts";
+import { type HandedMemory, LiveSession } from "./live_session.ts";
 import { endsWithItsOwner } from "./memory.ts";
 import { isObject } from "./rpc.ts";
 import { sessionSettings } from "./settings.ts";
@@ -44,7 +44,8 @@ export function defineSession(access: UpstreamAccess) {
         // Whoever waits finds an ended session.
         return ctx.end();
       }
-      ctx.instance.live = new LiveSession(ctx, access);
+      // Of an owner of this or an adjacent version, which may hand over nothing.
+      ctx.instance.live = new LiveSession(ctx, access, ctx.migrated as HandedMemory | undefined);
     },
     onMigrate(ctx) {
       return ctx.instance.live?.prepareToMove();

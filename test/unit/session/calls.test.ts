@@ -68,10 +68,71 @@ describe("cancelling", () => {
     assert.deepEqual(messageOf(await answer), [{ jsonrpc: "2.0", id: 2, result: "two" }]);
   });
 
-  it("what is unknown or over is ignored", async () => {
+  it("a request that has not come yet: it is answered as one that was cancelled, and not begun", async () => {
+    const world = await begun();
+    await world.notify("notifications/cancelled", { requestId: "c", reason: "changed my mind" });
+    const stream = world.open(await world.request("tools/call", { name: "x" }, "c"));
+    await stream.done;
+    assert.deepEqual(stream.events, [{ opened: true, data: "" }]);
+    assert.equal(world.one.count("tools/call"), 0);
+    assert.equal(world.counts.get("troupe_session_cancelled_total"), 1);
+    assert.deepEqual(world.session.sizes, { calls: 0, requests: 0, streams: 0, events: 0 });
+    void world.request("tools/call", { name: "x" }, "d");
+    await settle();
+    assert.equal(world.one.count("tools/call"), 1, "and no other");
+  });
+
+  it("a request of a batch that has not come yet leaves the others their answers", async () => {
+    const world = await begun({ version: "2025-03-26" });
+    await world.notify("notifications/cancelled", { requestId: 1 });
+    const call = (id: number) => ({ jsonrpc: "2.0", id, method: "tools/call", params: { name: `${id}` } });
+    const answer = world.post([call(1), call(2)]);
+    await settle();
+    world.one.last("tools/call").answer("two");
+    assert.deepEqual(messageOf(await answer), [{ jsonrpc: "2.0", id: 2, result: "two" }]);
+    assert.equal(world.one.count("tools/call"), 1);
+  });
+
+  it("a request that has not come is forgotten after half a minute, and where too many are, the first", async () => {
+    const world = await begun();
+    await world.notify("notifications/cancelled", { requestId: "late" });
+    await world.clock.advance(30_000);
+    void world.request("tools/call", { name: "x" }, "late");
+    for (let id = 0; id < 65; id++) await world.notify("notifications/cancelled", { requestId: `c${id}` });
+    for (const id of ["c0", "c1", "c64"]) void world.request("tools/call", { name: id }, id);
+    await settle();
+    assert.deepEqual(
+      world.one.requests.flatMap(({ method, params }) => (method === "tools/call" ? params?.name : [])),
+      ["x", "c0"],
+    );
+  });
+
+  it("a request that waits because its session moves holds, although the cancel overtakes it", async () => {
+    const world = await begun();
+    const running = world.request("tools/call", { name: "running" }, "r");
+    await settle();
+    const moved = world.migrate();
+    await settle();
+    // The session lets no new request begin, and its running call end. A cancel is for that call, for all it knows.
+    const [first, second] = ["first", "second"].map((id) => world.request("tools/call", { name: id }, id));
+    await world.cancel("first");
+    world.one.last("tools/call").answer("done");
+    await moved;
+    assert.equal(kindOf(await running), "json");
+    const stream = world.open((await first) ?? assert.fail());
+    await stream.done;
+    assert.deepEqual(stream.messages, []);
+    await settle();
+    assert.equal(world.one.last("tools/call").params?.name, "second");
+    assert.equal(world.one.count("tools/call"), 2);
+    world.one.last("tools/call").answer("two");
+    assert.equal(kindOf(await second), "json");
+  });
+
+  it("what is over is ignored", async () => {
     const world = await begun();
     await world.request("ping", undefined, "over");
-    for (const params of [{ requestId: "never" }, { requestId: "over" }, {}, undefined]) {
+    for (const params of [{ requestId: "over" }, {}, undefined]) {
       assert.deepEqual(await world.notify("notifications/cancelled", params), { kind: "accepted" });
     }
     assert.equal(world.counts.get("troupe_session_cancelled_total"), undefined);

@@ -16,7 +16,14 @@ import type { Ref, WorkerServices } from "../../../runtime/actor/define.ts";
 import { type AbortReason, TroupeError } from "../../../runtime/actor/errors.ts";
 import { Host, type RunnableDefinition } from "../../../runtime/actor/host.ts";
 import { actorId, type Epoch, type Incarnation, type NodeId } from "../../../runtime/actor/ids.ts";
-import { type HostMessage, HostMessageType, isHostMessage, type Message } from "../../../runtime/actor/message.ts";
+import {
+  type HostMessage,
+  HostMessageType,
+  isHostMessage,
+  Lane,
+  type LeftMessage,
+  type Message,
+} from "../../../runtime/actor/message.ts";
 import { makeRef } from "../../../runtime/actor/ref.ts";
 import { DiagnosticEvents } from "../../../runtime/observe/events.ts";
 import { silentLogger } from "../../../runtime/observe/log.ts";
@@ -453,14 +460,20 @@ export class World {
     return { jsonrpc: "2.0", id: "init", method: "initialize", params };
   }
 
-  /** In place of a router: what is for this thread comes straight back, but not what the host gives back itself. */
+  /**
+   * In place of a router: what is for this thread comes straight back. What the host gives back itself does not, but waits
+   * for the next owner where the session leaves for one.
+   */
   #route(message: Message | HostMessage): void {
+    if (message[0] === HostMessageType.Left) return void this.#onLeft?.(message);
     if (isHostMessage(message) && message[0] !== HostMessageType.Through) return;
-    if (this.#routed.has(message)) return;
+    if (this.#routed.has(message)) return void this.#givenBack.push(message);
     this.#routed.add(message);
     this.host.deliver(message);
   }
   readonly #routed = new WeakSet<Message | HostMessage>();
+  readonly #givenBack: (Message | HostMessage)[] = [];
+  #onLeft: ((message: LeftMessage) => void) | undefined;
 
   #activate(state: SessionState): void {
     const epoch = `epoch-${++this.#epoch}` as Epoch;
@@ -476,6 +489,21 @@ export class World {
     await this.clock.advance(0);
     this.#activate(state);
     await settle();
+  }
+
+  /** Asks the session to go on elsewhere; resolves when it does, there with what was given back here. */
+  async migrate(): Promise<void> {
+    const id = actorId("session", KEY);
+    const left = new Promise<LeftMessage>((resolve) => {
+      this.#onLeft = resolve;
+    });
+    this.host.deliver([HostMessageType.Leave, id, `epoch-${this.#epoch}` as Epoch, 60_000, false]);
+    const [, , , version, bytes, why] = await left;
+    if (bytes === null) throw new Error(`the session stayed: ${why}`);
+    await settle();
+    const given = this.#givenBack.splice(0);
+    this.host.deliver([HostMessageType.Activate, id, `epoch-${++this.#epoch}` as Epoch, version, bytes, true]);
+    for (const message of given) this.host.deliver(message);
   }
 
   /** The handshake. */
@@ -497,6 +525,11 @@ export class World {
   }
   notify(method: string, params?: Json): Promise<PostAnswer> {
     return this.post({ jsonrpc: "2.0", method, params });
+  }
+  /** A cancel as the gateway sends it: not held up by calls. */
+  cancel(requestId: RpcId): Promise<PostAnswer> {
+    const body = { jsonrpc: "2.0", method: "notifications/cancelled", params: { requestId } };
+    return this.ref.with({ lane: Lane.Control }).post(PRINCIPAL, null, JSON.stringify(body));
   }
   /** The result of a request that is answered as JSON. */
   async ask(method: string, params?: Json): Promise<Json> {
