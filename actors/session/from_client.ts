@@ -8,13 +8,12 @@ import { TroupeError } from "../../runtime/actor/errors.ts";
 import {
   RpcError,
   type RpcErrorObject,
-  type RpcId,
   type RpcNotification,
   type RpcRequest,
 } from "../../transports/upstream/contract.ts";
 import { type ClientCall, cancelledCall, Exchange } from "./calls.ts";
+import { type CancelledRequest, Cancels } from "./cancels.ts";
 import { LEGACY_VERSIONS, type PostAnswer } from "./contract.ts";
-import { EarlyCancels } from "./early_cancels.ts";
 import { initialize, setLevel, subscribe, unsubscribe } from "./own_methods.ts";
 import type { SessionParts } from "./parts.ts";
 import { mayRepeat, outcomeUnknown } from "./repeat.ts";
@@ -42,17 +41,17 @@ export class FromClient {
   readonly #parts: SessionParts;
   #greeted = false;
   #armed = false;
-  #early: EarlyCancels | undefined;
+  #cancels: Cancels | undefined;
 
-  /** `cancelled`: what a former owner handed over, see `cancelledEarly`. */
-  constructor(parts: SessionParts, cancelled: readonly RpcId[]) {
+  /** `cancelled`: that of a former owner. */
+  constructor(parts: SessionParts, cancelled: readonly CancelledRequest[]) {
     this.#parts = parts;
-    if (cancelled.length > 0) this.#early = new EarlyCancels(parts.ctx.worker.clock, cancelled);
+    if (cancelled.length > 0) this.#cancels = new Cancels(parts.ctx.worker.clock, cancelled);
   }
 
-  /** Requests that were cancelled before they came, for the next owner. */
-  get cancelledEarly(): readonly RpcId[] {
-    return this.#early?.ids() ?? [];
+  /** Cancelled requests that may still come, for the next owner. */
+  get cancelled(): readonly CancelledRequest[] {
+    return this.#cancels?.list() ?? [];
   }
 
   /** One POST. The principal has been checked. */
@@ -186,11 +185,10 @@ export class FromClient {
     const { calls, ctx } = this.#parts;
     if (!isId(params?.requestId)) return;
     const call = calls?.byId(params.requestId);
-    if (call === undefined) {
-      this.#early ??= new EarlyCancels(ctx.worker.clock);
-      return this.#early.note(params.requestId);
-    }
-    if (call.method === "initialize") return;
+    if (call?.method === "initialize") return;
+    this.#cancels ??= new Cancels(ctx.worker.clock);
+    this.#cancels.note(params.requestId, call !== undefined);
+    if (call === undefined) return;
     this.#stopWork(call, typeof params?.reason === "string" ? params.reason : undefined, () => calls?.abandon(call));
   }
 
@@ -211,7 +209,7 @@ export class FromClient {
     const token = isObject(meta) && isId(meta.progressToken) ? meta.progressToken : undefined;
     const calls = this.#parts.needCalls();
     const call = calls.begin(exchange, id, method, params, token);
-    if (this.#early?.take(id) === true && method !== "initialize") {
+    if (this.#cancels?.take(id, again) === true && method !== "initialize") {
       this.#parts.ctx.worker.count("troupe_session_cancelled_total");
       return calls.abandon(call);
     }

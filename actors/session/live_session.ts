@@ -3,7 +3,7 @@
  */
 import type { ActivationContext } from "../../runtime/actor/define.ts";
 import { type AbortReason, TroupeError } from "../../runtime/actor/errors.ts";
-import type { RpcId } from "../../transports/upstream/contract.ts";
+import type { CancelledRequest } from "./cancels.ts";
 import { offerAgain } from "./client_requests.ts";
 import type { EventsCall, PostAnswer, SessionEvent, SessionState } from "./contract.ts";
 import { FromClient } from "./from_client.ts";
@@ -16,8 +16,8 @@ import type { UpstreamAccess } from "./upstreams.ts";
 
 /** What a session that moves has in memory only. */
 export interface HandedMemory {
-  /** Requests that were cancelled before they came. */
-  cancelled: readonly RpcId[];
+  /** Cancelled requests that may still come. */
+  cancelled: readonly CancelledRequest[];
 }
 
 export class LiveSession implements SweptSession {
@@ -127,7 +127,7 @@ export class LiveSession implements SweptSession {
       this.#parts.refreshLog();
       await ctx.commit();
     }
-    const cancelled = this.#client.cancelledEarly;
+    const cancelled = this.#client.cancelled;
     return cancelled.length === 0 ? undefined : { cancelled };
   }
 

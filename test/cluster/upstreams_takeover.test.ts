@@ -170,6 +170,32 @@ describe("upstreams of a session whose node is gone", { skip: redisAvailable() ?
     assert.deepEqual((await plain).message?.result?.content, [{ type: "text", text: "read" }]);
   });
 
+  it("a cancel of a call that waits because its session moves reaches it, at another replica", async () => {
+    const session = await begin("exercise");
+    const running = await longCall("exercise", session, "running", "wait", { name: "running", ms: 60_000 });
+    const stopped = cluster.stop(OWNER);
+    const ping = { jsonrpc: "2.0", id: 0, method: "ping" };
+    await until("new requests to wait for the session's new owner", async () => {
+      const answered = post(url(EDGE, "exercise"), { ...ping, id: ++ping.id }, session.headers).then(() => true);
+      const waited = new Promise<false>((resolve) => setTimeout(resolve, 300, false));
+      return !(await Promise.race([answered, waited]));
+    });
+    const late = connect(
+      "POST",
+      url(EDGE, "exercise"),
+      session.headers,
+      callBody("late", "wait", { name: "late", ms: 60_000 }),
+    );
+    for (const requestId of ["late", "running"]) {
+      const cancel = { jsonrpc: "2.0", method: "notifications/cancelled", params: { requestId } };
+      assert.equal((await post(url(OTHER, "exercise"), cancel, session.headers)).status, 202);
+    }
+    await until("the cancelled calls to end", () => late.ended && running.ended);
+    assert.deepEqual([late.status, late.response("late"), running.response("running")], [200, undefined, undefined]);
+    assert.match(await stateOf("exercise", session, "late"), /unknown/);
+    assert.equal((await stopped).code, 0);
+  });
+
   it("any other call ends with an error that says that nobody knows, also before it streams", async () => {
     const session = await begin("exercise");
     const plain = post(url(EDGE, "exercise"), callBody("plain", "wait", { name: "w", ms: 60_000 }), session.headers);

@@ -108,6 +108,7 @@ test("schema prints a JSON Schema that knows every block", async () => {
     "mesh",
     "node",
     "overload",
+    "spare_worker",
     "workers",
   ]);
   assert.equal(schema.properties.cluster.properties.key_prefix.default, "troupe:");

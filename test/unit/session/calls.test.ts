@@ -10,6 +10,7 @@ import {
   kindOf,
   LATER,
   messageOf,
+  PRINCIPAL,
   paramsOf,
   resultOf,
   settle,
@@ -127,6 +128,21 @@ describe("cancelling", () => {
     assert.equal(world.one.count("tools/call"), 2);
     world.one.last("tools/call").answer("two");
     assert.equal(kindOf(await second), "json");
+  });
+
+  it("a call that comes again, because its stream was lost, holds: it is neither run again nor answered", async () => {
+    const world = await begun();
+    world.one.on("tools/list", () => ({ tools: [{ name: "x", annotations: { readOnlyHint: true } }] }));
+    await world.ask("tools/list");
+    void world.request("tools/call", { name: "x" }, "c");
+    await settle();
+    await world.cancel("c");
+    await world.migrate();
+    const text = JSON.stringify({ jsonrpc: "2.0", id: "c", method: "tools/call", params: { name: "x" } });
+    const stream = world.open(await world.ref.post(PRINCIPAL, null, text, true));
+    await stream.done;
+    assert.deepEqual(stream.messages, []);
+    assert.equal(world.one.count("tools/call"), 1);
   });
 
   it("what is over is ignored", async () => {
