@@ -654,9 +654,10 @@ export class Activation implements StartContext<unknown, unknown> {
     this.commit().then(
       () => this.#ended(turn, null, value),
       (error: unknown) => {
-        this.#ended(turn, error, undefined);
-        // What is in memory is ahead of what is stored: a repeat must start from what is stored.
+        // What is in memory is ahead of what is stored: a repeat must start from what is stored. Stopped first, so that
+        // nothing begins on it when the turn makes room.
         this.stop("failed");
+        this.#ended(turn, error, undefined);
       },
     );
   }

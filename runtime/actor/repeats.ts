@@ -23,6 +23,11 @@ export class Repeats {
   /** Oldest first. */
   readonly #known = new Map<string, Known>();
   readonly #ids = new WeakMap<Turn, string>();
+  /**
+   * Results whose commit failed, of an activation that stops for it. A turn that still runs may commit what they made all
+   * the same; then they are stored with it. At most as many as there were turns under way.
+   */
+  #failed: StoredResult[] | undefined;
 
   constructor(stored: readonly (StoredResult | HandedResult)[]) {
     for (const [id, wallMs, value, durable = true] of stored) this.#known.set(id, { value, wallMs, durable });
@@ -63,8 +68,13 @@ export class Repeats {
     const id = this.#ids.get(turn);
     if (id === undefined) return;
     const known = this.#known.get(id);
-    if (!succeeded) this.#known.delete(id);
-    else if (known !== undefined && "first" in known) {
+    if (!succeeded) {
+      this.#known.delete(id);
+      const pending = known !== undefined && "first" in known ? known.pending : undefined;
+      if (pending === undefined) return;
+      this.#failed ??= [];
+      this.#failed.push([id, pending.wallMs, pending.value]);
+    } else if (known !== undefined && "first" in known) {
       this.#known.set(id, known.pending ?? { value, wallMs, durable: false });
     }
   }
@@ -81,7 +91,7 @@ export class Repeats {
 
   /** What a commit stores: durable results that are young enough. */
   stored(wallNow: number): StoredResult[] {
-    const results: StoredResult[] = [];
+    const results: StoredResult[] = [...(this.#failed ?? [])];
     for (const [id, known] of this.#known) {
       const result = "first" in known ? known.pending : known;
       if (result?.durable === true && wallNow - result.wallMs < KEEP_MS) {

@@ -145,8 +145,11 @@ interface Route extends Place {
   readonly at: Incarnation;
   /** Under which the peer runs the actor; `""` while that is not known. */
   epoch: Epoch | "";
-  /** The epoch under which the peer gave a call back: it does not run that any more, whatever the directory says. */
-  refused: Epoch | "";
+  /**
+   * The last epochs under which a call to this actor was given back, by whichever peer: none runs any more, whatever the
+   * directory or a peer says. A store that lost a transfer names the old owner, which sends calls on to the new one.
+   */
+  refused: readonly Epoch[];
 }
 
 /** Calls that wait for their actor to have a place. */
@@ -916,11 +919,18 @@ export class Router {
     const known = this.#routes.get(actor);
     if (known?.at === incarnation) {
       // What the directory names is not running there: it is asked to claim it anew.
-      if (known.away === 0 || known.epoch === known.refused) known.epoch = epoch === known.refused ? "" : epoch;
+      if (known.away === 0 || isRefused(known, known.epoch)) known.epoch = isRefused(known, epoch) ? "" : epoch;
       return;
     }
     this.#routes.delete(actor);
-    this.#routes.set(actor, { at: incarnation, epoch, refused: "", away: 0, waits: undefined, asking: undefined });
+    this.#routes.set(actor, {
+      at: incarnation,
+      epoch: isRefused(known, epoch) ? "" : epoch,
+      refused: known?.refused ?? NONE_REFUSED,
+      away: 0,
+      waits: undefined,
+      asking: undefined,
+    });
     if (this.#routes.size > this.#limits.routes) this.#forgetRoute();
   }
 
@@ -973,7 +983,9 @@ export class Router {
     const asking = route.asking?.call === call ? route.asking : undefined;
     if (asking !== undefined) route.asking = undefined;
     this.#cameBack(call);
-    if (epoch !== "" && route.epoch === epoch) route.refused = epoch;
+    if (epoch !== "" && route.epoch === epoch && !isRefused(route, epoch)) {
+      route.refused = [...route.refused.slice(1 - this.#limits.attempts), epoch];
+    }
     const kind = this.#options.kinds.get(kindOf(actor)) ?? this.#foreignKind(actor);
     const queue = this.#queues.get(actor);
     const takeOver = queue === undefined || queue === asking?.queue;
@@ -983,7 +995,11 @@ export class Router {
       this.#dispatch(call);
     } else if (takeOver) {
       const calls = [call, ...(queue?.calls ?? [])];
-      const known = movedTo !== undefined && newEpoch !== undefined && movedTo !== this.#incarnation;
+      const known =
+        movedTo !== undefined &&
+        newEpoch !== undefined &&
+        movedTo !== this.#incarnation &&
+        !isRefused(this.#routes.get(actor), newEpoch);
       const found: Found | undefined = known
         ? { place: "there", owner: { incarnation: movedTo, epoch: newEpoch } }
         : undefined;
@@ -1214,6 +1230,13 @@ export class Router {
   #send(thread: number, message: Message | HostMessage): void {
     this.#threads.get(thread)?.send(message);
   }
+}
+
+const NONE_REFUSED: readonly Epoch[] = [];
+
+/** Whether a call to the actor was given back under that epoch. */
+function isRefused(route: Route | undefined, epoch: Epoch | ""): boolean {
+  return epoch !== "" && route !== undefined && route.refused.includes(epoch);
 }
 
 const NO_STATE = { version: 0, bytes: null };

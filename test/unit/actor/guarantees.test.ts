@@ -173,6 +173,21 @@ describe("commitOnTurn", () => {
     node.storeDown = false;
     assert.equal(await node.actor(Auto, "x").add(), 2);
   });
+
+  it("begins nothing on a state that could not be committed", async () => {
+    const Auto = defineActor({
+      kind: "auto",
+      commitOnTurn: true,
+      state: { initial: () => ({ n: 0 }) },
+      methods: { add: (ctx) => ++ctx.state.n },
+    });
+    const node = singleNode(Auto);
+    await node.actor(Auto, "x").add();
+    node.commitsToFail = 1;
+    const [first, second] = [node.actor(Auto, "x").add(), node.actor(Auto, "x").add()];
+    await assert.rejects(first, fails("store_unavailable", "yes"));
+    assert.equal(await second, 2);
+  });
 });
 
 describe("delivery", () => {
@@ -236,6 +251,35 @@ describe("delivery", () => {
     cluster.kill(a);
     assert.equal(await b.actor(Account, "x").with(options).deposit(5), 5);
     assert.equal(await b.actor(Account, "x").balance(), 5);
+  });
+
+  it("stores a result whose own commit failed with what it made, when another turn commits that", async () => {
+    let open = (): void => {};
+    const gate = new Promise<void>((resolve) => {
+      open = resolve;
+    });
+    const Shared = defineActor({
+      kind: "shared",
+      mode: concurrent(10),
+      state: { initial: () => ({ balance: 0 }) },
+      methods: {
+        async deposit(ctx, amount: number, wait = false) {
+          ctx.state.balance += amount;
+          if (wait) await gate;
+          return ctx.state.balance;
+        },
+      },
+    });
+    const node = singleNode(Shared);
+    const ref = (requestId: string) => node.actor(Shared, "x").with({ delivery: "durable", requestId });
+    const slow = ref("slow").deposit(5, true);
+    while (node.host.turns.size === 0) await new Promise(setImmediate);
+    node.commitsToFail = 1;
+    await assert.rejects(ref("quick").deposit(3), fails("store_unavailable", "yes"));
+    open();
+    assert.equal(await slow, 8);
+    assert.equal(await ref("quick").deposit(3), 8);
+    assert.equal(await ref("next").deposit(1), 9);
   });
 
   it("resends a durable call whose owner dies, and runs it once in what survives", async () => {

@@ -169,6 +169,8 @@ export class TestNode {
   readonly metrics = new Metrics();
   /** When set, commits fail with an unknown outcome. */
   storeDown = false;
+  /** So many commits more fail, as when it is down. */
+  commitsToFail = 0;
   /** When set, commits take effect and their answers are lost. */
   answersLost = false;
   readonly #makeHost: () => Host;
@@ -261,7 +263,8 @@ export class TestNode {
         io: {
           commit: async (actor, epoch, expected, bytes) => {
             this.commits++;
-            if (this.storeDown) throw new TroupeError("store_unavailable", "the store is down");
+            if (this.storeDown || this.commitsToFail-- > 0)
+              throw new TroupeError("store_unavailable", "the store is down");
             const row = rows.get(actor);
             if (this.fenced || row === undefined || row.owner?.epoch !== epoch) return { outcome: "fenced" };
             if (row.version !== expected) return { outcome: "conflict", version: row.version };

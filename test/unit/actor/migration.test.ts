@@ -441,6 +441,20 @@ describe("migration of an actor", () => {
     for (let call = 0; call < 20; call++) await c.actor(Counter, "x").add(1);
     assert.equal(cluster.directory.claims, before);
   });
+
+  it("is claimed anew where the store says that it is, when the store forgot the move", async () => {
+    const { cluster, a, b, c } = three();
+    await a.actor(Counter, "x").add(1);
+    const before = cluster.directory.rows.get("counter/x")?.owner ?? null;
+    assert.equal(await a.move(Counter, "x", [b]), "moved");
+    assert.equal(await b.actor(Counter, "x").where(), "b");
+    b.restartThread();
+    const row = cluster.directory.rows.get("counter/x");
+    assert.ok(row);
+    row.owner = before;
+    assert.equal(await c.actor(Counter, "x").add(1), 2);
+    assert.equal(await c.actor(Counter, "x").where(), "a");
+  });
 });
 
 describe("a node that shuts down", () => {
