@@ -421,6 +421,7 @@ class Node implements RunningNode {
 
   /** The store came back empty or replaced: this node writes back what it owns. */
   async #reassert(coordinator: Coordinator, incarnation: Incarnation): Promise<{ settled: boolean }> {
+    this.#directory?.resetBegan();
     const workers = Array.from({ length: this.#pool?.size ?? 0 }, (_, index) => this.#pool?.control(index)?.held());
     // A worker that ended meanwhile never answers; what it held is asked for again without it.
     const answers = await new Promise<Awaited<(typeof workers)[number]>[]>((resolve, reject) => {

@@ -9,6 +9,8 @@
  * - *Unknown outcomes are replayed* with the same operation id, so that a claim which did succeed is answered as
  *   claimed; after `TRIES`, or `REPLAY_MS`, the call fails with `store_unavailable`, not started. What the claim may have
  *   made all the same is undone in the background. A transfer is replayed until its outcome is known.
+ * - *An answer from before a reset* counts for nothing: what the node wrote back afterwards did not have that actor. It is
+ *   taken over from this node itself, as if its activation were lost.
  *
  * At most `maxClaims` claims are on their way at once; a reconnect storm waits in line, up to `MAX_WAITING`.
  */
@@ -55,6 +57,7 @@ export class DirectoryClient {
   #incarnation: Incarnation;
   readonly #maxClaims: number;
   #operations = 0;
+  #resets = 0;
   #unsettled = 0;
   #closed = false;
   #running = 0;
@@ -82,6 +85,11 @@ export class DirectoryClient {
   /** The node rejoined under another name. */
   rename(incarnation: Incarnation): void {
     this.#incarnation = incarnation;
+  }
+
+  /** The store was reset, and what this node owns is collected from now on, to be written back. */
+  resetBegan(): void {
+    this.#resets++;
   }
 
   /**
@@ -130,8 +138,8 @@ export class DirectoryClient {
 
   /** Ends an actor for good, fenced; its id answers `ended` for at least `TOMBSTONE_MS`. */
   end(actor: ActorId, owner: Owner): Promise<FencedResult> {
-    const operation = this.#operation();
-    return this.#replayed(() => this.#directory.end({ actor, owner, operation, tombstoneMs: TOMBSTONE_MS }));
+    const ending = this.#ending(actor, owner);
+    return this.#replayed(() => this.#directory.end(ending));
   }
 
   /**
@@ -211,6 +219,7 @@ export class DirectoryClient {
 
   async #claim(request: Omit<ClaimRequest, "incarnation" | "operation">): Promise<ClaimResult> {
     const full = { ...request, incarnation: this.#incarnation, operation: this.#operation() };
+    const resets = this.#resets;
     let result: ClaimResult;
     try {
       result = await this.#replayed(() => this.#directory.claim(full));
@@ -225,7 +234,17 @@ export class DirectoryClient {
         cause: error,
       });
     }
-    if (full.incarnation === this.#incarnation) return result;
+    if (full.incarnation === this.#incarnation) {
+      if (resets === this.#resets || result.outcome !== "claimed") return result;
+      const owner = this.#mine(result.epoch);
+      if (request.create === undefined) return { outcome: "owned", owner };
+      const ending = this.#ending(request.actor, owner);
+      this.#settle(() => this.#directory.end(ending));
+      throw new TroupeError("unavailable", `the store was reset while it placed ${request.actor}`, {
+        started: "unknown",
+        retryAfterMs: 1_000,
+      });
+    }
     // What was claimed belongs to the life that was declared dead meanwhile: anybody may take it over already.
     throw new TroupeError("unavailable", `this node joined again while it placed ${request.actor}`, {
       started: request.create === undefined ? "no" : "unknown",
@@ -303,6 +322,10 @@ export class DirectoryClient {
       this.#running--;
       this.#waiting.shift()?.();
     }
+  }
+
+  #ending(actor: ActorId, owner: Owner): Parameters<Directory["end"]>[0] {
+    return { actor, owner, operation: this.#operation(), tombstoneMs: TOMBSTONE_MS };
   }
 
   #mine(epoch: Owner["epoch"]): Owner {

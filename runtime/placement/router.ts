@@ -193,6 +193,8 @@ export class Router {
   /** Actors that could not be activated just now; their calls get that answer until it is tried again. */
   readonly #failed = new Map<ActorId, TroupeError>();
   readonly #waitingForPeer = new Map<Incarnation, Inflight[]>();
+  /** The alive members, once the view has changed. */
+  #alive: ReadonlySet<Incarnation> | undefined;
   /** What waits for a worker to run again. */
   readonly #threadless = new Set<() => void>();
   /** Places of peers whose actors are not in the directory: the node's membership owns them. */
@@ -465,6 +467,7 @@ export class Router {
     for (const { at } of this.#routes.values()) if (!alive.has(at)) gone.add(at);
     for (const peer of this.#waitingForPeer.keys()) if (!alive.has(peer)) gone.add(peer);
     for (const peer of gone) this.peerDead(peer);
+    this.#alive = alive;
   }
 
   /**
@@ -641,7 +644,7 @@ export class Router {
       return call.attempts > 0 ? this.#sendBack(call) : this.#resolve(call, kind, queue);
     }
     const route = this.#routes.get(actor);
-    if (route === undefined || this.#options.isDead(route.at)) return this.#resolve(call, kind);
+    if (route === undefined || this.#isGone(route.at, call)) return this.#resolve(call, kind);
     if (route.epoch === "") {
       const queue: Queue = { calls: [], leaving: undefined, asks: true };
       route.asking = { call, queue };
@@ -651,6 +654,15 @@ export class Router {
     call.place = route;
     route.away++;
     this.#toPeer(call, route.at);
+  }
+
+  /**
+   * Whether a call is not to wait for a peer. One that is no member may be a new one, that this node's view does not show
+   * yet, or have gone before the actor was handed to it, which no change of the view will tell: the directory is asked once.
+   */
+  #isGone(peer: Incarnation, { attempts }: Inflight): boolean {
+    if (this.#alive?.has(peer) === true) return false;
+    return this.#options.isDead(peer) || (this.#alive !== undefined && attempts === 0);
   }
 
   #toThread(call: Inflight, local: LocalActor): void {

@@ -219,6 +219,7 @@ export class SimulatedNode {
       this.events.emit({ type: "rejoined", incarnation });
     });
     membership.onReset(async (incarnation) => {
+      this.#directory?.resetBegan();
       const threads = [...this.#threads.values()].filter(({ alive }) => alive);
       const held = await Promise.all(threads.map((thread) => this.#hop(thread, () => thread.host.held())));
       const records = [...held.flat(), ...(this.#router?.held() ?? [])];

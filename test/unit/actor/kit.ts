@@ -57,6 +57,8 @@ export class TestDirectory {
 
   /** Transfers of which the answer is lost, though they happened. */
   transfersLost = 0;
+  /** Called when one happened, before its answer. */
+  transferred = (): void => {};
   readonly #transfers = new Map<string, Epoch>();
 
   transfer: Directory["transfer"] = async ({ actor, from, to, operation }) => {
@@ -66,6 +68,7 @@ export class TestDirectory {
       if (row?.owner?.incarnation !== from.incarnation || row.owner.epoch !== from.epoch) return { outcome: "fenced" };
       row.owner = { incarnation: to, epoch: `e${++this.#epochs}` as Epoch };
       this.#transfers.set(operation, row.owner.epoch);
+      this.transferred();
     }
     if (this.transfersLost-- > 0) throw new TroupeError("store_unavailable", "the answer was lost");
     return { outcome: "transferred", epoch: first ?? (row?.owner?.epoch as Epoch) };
@@ -224,7 +227,13 @@ export class TestNode {
           { placement: d.placement, requireState: d.state?.required ?? false, io: false },
         ]),
       ),
-      directory: new DirectoryClient(directory, { isDead, confirmDead: async (of) => isDead(of) }, clock, incarnation),
+      // Whoever is not listed has been dead for long.
+      directory: new DirectoryClient(
+        directory,
+        { isDead, confirmDead: async (of) => isDead(of) || !cluster.nodes.has(of) },
+        clock,
+        incarnation,
+      ),
       peers: {
         send: (to, _lane, message) => cluster.send(incarnation, to, message),
         connected: (to) => cluster.nodes.has(to) && !cluster.cut.has(link(incarnation, to)),

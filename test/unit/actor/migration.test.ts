@@ -455,6 +455,19 @@ describe("migration of an actor", () => {
     assert.equal(await c.actor(Counter, "x").add(1), 2);
     assert.equal(await c.actor(Counter, "x").where(), "a");
   });
+
+  it("does not wait for a node that was gone when the move was written down", async () => {
+    const { cluster, a, b } = three();
+    await a.actor(Counter, "x").add(1);
+    const everybody = new Set(cluster.nodes.keys());
+    a.router.viewChanged(everybody);
+    cluster.directory.transferred = () => {
+      cluster.nodes.delete(b.incarnation);
+      a.router.viewChanged(new Set([...everybody].filter((one) => one !== b.incarnation)));
+    };
+    assert.equal(await a.move(Counter, "x", [b]), "moved");
+    assert.equal(await a.actor(Counter, "x").with({ timeoutMs: 2_000 }).add(1), 2);
+  });
 });
 
 describe("a node that shuts down", () => {
