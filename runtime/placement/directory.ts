@@ -9,8 +9,9 @@
  * - *Unknown outcomes are replayed* with the same operation id, so that a claim which did succeed is answered as
  *   claimed; after `TRIES`, or `REPLAY_MS`, the call fails with `store_unavailable`, not started. What the claim may have
  *   made all the same is undone in the background. A transfer is replayed until its outcome is known.
- * - *An answer from before a reset* counts for nothing: what the node wrote back afterwards did not have that actor. It is
- *   taken over from this node itself, as if its activation were lost.
+ * - *What was learned before a reset* counts for nothing after it. An answer to a claim: what the node wrote back did not
+ *   have that actor, so it is taken over from this node itself, as if its activation were lost. A death: the declaration may
+ *   be lost too, and its node have come back with what it owned, so a takeover is not replayed on the strength of it.
  *
  * At most `maxClaims` claims are on their way at once; a reconnect storm waits in line, up to `MAX_WAITING`.
  */
@@ -181,8 +182,9 @@ export class DirectoryClient {
    */
   discard(actor: ActorId, last: Owner | null): Promise<boolean> {
     return this.#limited(async () => {
+      const resets = this.#resets;
       if (last !== null && !(await this.#deaths.confirmDead(last.incarnation))) return false;
-      const claimed = await this.#claim({ actor, takeover: last ?? undefined });
+      const claimed = await this.#claim({ actor, takeover: last ?? undefined }, resets);
       if (claimed.outcome !== "claimed") return false;
       const owner = this.#mine(claimed.epoch);
       if (claimed.state === null) await this.release(actor, owner);
@@ -193,8 +195,10 @@ export class DirectoryClient {
 
   async #resolve(actor: ActorId, requireState: boolean): Promise<Resolution> {
     let takeover: Owner | undefined;
+    let resets = this.#resets;
     for (let round = 0; round < TRIES; round++) {
-      const result = await this.#claim({ actor, requireState, takeover });
+      const result = await this.#claim({ actor, requireState, takeover }, resets);
+      resets = this.#resets;
       switch (result.outcome) {
         case "claimed":
           return { place: "here", owner: this.#mine(result.epoch), state: result.state };
@@ -217,12 +221,19 @@ export class DirectoryClient {
     throw new TroupeError("unavailable", `${actor} changes hands too fast`, { started: "no", retryAfterMs: 500 });
   }
 
-  async #claim(request: Omit<ClaimRequest, "incarnation" | "operation">): Promise<ClaimResult> {
+  /** `resets`: how many there were when its reason was learned. */
+  async #claim(
+    request: Omit<ClaimRequest, "incarnation" | "operation">,
+    resets: number = this.#resets,
+  ): Promise<ClaimResult> {
     const full = { ...request, incarnation: this.#incarnation, operation: this.#operation() };
-    const resets = this.#resets;
+    const { takeover } = request;
     let result: ClaimResult;
     try {
-      result = await this.#replayed(() => this.#directory.claim(full));
+      result = await this.#replayed(async () => {
+        if (takeover !== undefined && resets !== this.#resets) return { outcome: "owned", owner: takeover };
+        return this.#directory.claim(full);
+      });
     } catch (error) {
       if (!TroupeError.is(error, "store_unavailable") && !TroupeError.is(error, "store_reset")) throw error;
       if (error.started !== "no") this.#settle(() => this.#undo(full));
