@@ -1,7 +1,7 @@
 /** The modules of Troupe's own actors, and of the thread they run on. Light: read before anything else is loaded. */
 import { sibling } from "./spawn.ts";
 
-export const WORKER_ENTRY = sibling("./entry", import.meta.url);
+export const WORKER_ENTRY = sibling("../../runtime/worker/entry", import.meta.url);
 
 export const BUILT_IN_ACTORS: readonly string[] = [
   "session/session",

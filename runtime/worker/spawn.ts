@@ -55,7 +55,7 @@ export function spawnWaiting(entry: URL, modules: readonly string[], options: Sp
 function spawn(entry: URL, workerData: Readonly<Record<string, unknown>>, options: SpawnOptions): Worker {
   const { transferList, resourceLimits, name } = options;
   const needsLoader = !isDeno && isTypeScript(entry);
-  return new Worker(needsLoader ? new URL("./boot.mjs", import.meta.url) : entry, {
+  return new Worker(needsLoader ? new URL("../../runtime/worker/boot.mjs", import.meta.url) : entry, {
     workerData: { ...workerData, entry: entry.href },
     ...(transferList === undefined ? {} : { transferList }),
     ...(resourceLimits === undefined ? {} : { resourceLimits }),

@@ -6,6 +6,7 @@ import { existsSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
+import { builtPackage } from "../harness/built_package.ts";
 import type { Leash } from "../harness/leash.ts";
 import type { RuntimeName } from "../harness/node_process.ts";
 import { freePort } from "../harness/ports.ts";
@@ -13,7 +14,6 @@ import { processesMarked } from "../harness/processes.ts";
 import { startRedis } from "../harness/redis.ts";
 import { waitUntil } from "../harness/wait.ts";
 import { startPostgres } from "./actors_postgres.ts";
-import { builtPackage } from "./built_package.ts";
 import { PeerProcess } from "./peer_process.ts";
 
 const PEERS = fileURLToPath(new URL("./actor_peers/", import.meta.url));

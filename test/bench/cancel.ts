@@ -7,9 +7,9 @@
 import { mkdir, writeFile } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
+import { builtPackage } from "../harness/built_package.ts";
 import { startCluster } from "../harness/cluster.ts";
 import { type Connectable, startHttpUpstream } from "../unit/upstream/http_upstream.ts";
-import { builtPackage } from "./built_package.ts";
 import { CANCEL_UPSTREAM, measureCancels } from "./cancels.ts";
 import { machine, percentile, table } from "./figures.ts";
 

@@ -28,12 +28,12 @@ import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { loadavg } from "node:os";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
+import { builtPackage } from "../harness/built_package.ts";
 import { type Cluster, startCluster } from "../harness/cluster.ts";
 import { callBody, type OpenSession, openSession, post } from "../harness/mcp_requests.ts";
 import type { RuntimeName } from "../harness/node_process.ts";
 import { SseConnection } from "../harness/sse_connection.ts";
 import { waitUntil } from "../harness/wait.ts";
-import { builtPackage } from "./built_package.ts";
 import { machine, percentile, table } from "./figures.ts";
 
 const RESULTS = fileURLToPath(new URL("./results/", import.meta.url));

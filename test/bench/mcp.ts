@@ -12,10 +12,10 @@
 import { mkdir, writeFile } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
+import { builtPackage } from "../harness/built_package.ts";
 import { startLeash } from "../harness/leash.ts";
 import type { RuntimeName } from "../harness/node_process.ts";
 import { family } from "../harness/processes.ts";
-import { builtPackage } from "./built_package.ts";
 import { cpuOf } from "./cpu.ts";
 import { machine, median, ratio, table } from "./figures.ts";
 import { PeerProcess } from "./peer_process.ts";

@@ -8,10 +8,10 @@
 import { mkdir, writeFile } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
+import { builtPackage } from "../harness/built_package.ts";
 import { startCluster } from "../harness/cluster.ts";
 import { startLeash } from "../harness/leash.ts";
 import { residentBytes } from "../harness/processes.ts";
-import { builtPackage } from "./built_package.ts";
 import { machine } from "./figures.ts";
 import { Inspector } from "./inspector.ts";
 import { PeerProcess } from "./peer_process.ts";

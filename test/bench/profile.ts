@@ -7,9 +7,9 @@
 import { mkdir, writeFile } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
+import { builtPackage } from "../harness/built_package.ts";
 import { startCluster } from "../harness/cluster.ts";
 import { startLeash } from "../harness/leash.ts";
-import { builtPackage } from "./built_package.ts";
 import { printHotspots } from "./hotspots.ts";
 import { type CpuProfile, Inspector } from "./inspector.ts";
 import { PeerProcess } from "./peer_process.ts";

@@ -8,10 +8,10 @@ import { spawn } from "node:child_process";
 import { mkdir, writeFile } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
+import { builtPackage } from "../harness/built_package.ts";
 import { commandLine, type RuntimeName } from "../harness/node_process.ts";
 import { freePort } from "../harness/ports.ts";
 import { within } from "../harness/wait.ts";
-import { builtPackage } from "./built_package.ts";
 import { machine, median } from "./figures.ts";
 
 const RESULTS = fileURLToPath(new URL("./results/", import.meta.url));

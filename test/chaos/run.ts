@@ -12,7 +12,7 @@
 import { mkdir, writeFile } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
-import { builtPackage } from "../bench/built_package.ts";
+import { builtPackage } from "../harness/built_package.ts";
 import type { RuntimeName } from "../harness/node_process.ts";
 import { randomFrom, seedOf } from "../harness/seed.ts";
 import { check, type Verdict } from "./checker.ts";

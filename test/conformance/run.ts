@@ -10,7 +10,7 @@
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
-import { builtPackage } from "../bench/built_package.ts";
+import { builtPackage } from "../harness/built_package.ts";
 import { startCluster } from "../harness/cluster.ts";
 import { startFront } from "../harness/front.ts";
 import { serveDirectly } from "./direct.ts";

@@ -129,7 +129,7 @@ export class GuardProcess implements ProcessGuard {
 
   #start(): void {
     this.#cancelRestart = undefined;
-    const main = fileURLToPath(new URL("./guard_main.mjs", import.meta.url));
+    const main = fileURLToPath(new URL("../../transports/upstream/guard_main.mjs", import.meta.url));
     const runtimeArgs = "Deno" in globalThis ? ["run", "-A", "--no-config", "--no-lock"] : [];
     const guard = spawn(process.execPath, [...runtimeArgs, main], {
       detached: true,

@@ -14,6 +14,7 @@ const PRODUCT = ["runtime", "actors", "transports"];
 /** Height of a folder or file: it may import what is at its own height or below. The longest prefix counts. */
 const HEIGHTS: Readonly<Record<string, number>> = {
   "runtime/bin.mjs": 6,
+  "runtime/build.mjs": 6,
   "runtime/main.ts": 6,
   "runtime/commands/": 6,
   "runtime/testing/": 5,

@@ -9,7 +9,7 @@ import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 
 const ROOT = fileURLToPath(new URL("../../", import.meta.url));
-/** Inside the checkout, so that imports find its `node_modules`. */
+/** Inside the checkout, so that imports find its `node_modules`; among what is not committed. */
 const FOLDERS = fileURLToPath(new URL("./results/built/", import.meta.url));
 /** One per process: another one's nodes may run from theirs. */
 const FOLDER = join(FOLDERS, String(process.pid));
