@@ -21,7 +21,7 @@ const ENTRIES = [
   "runtime/worker/entry",
   ...["session", "server", "lease", "presence", "delivery", "cancellation"].map((name) => `actors/${name}/${name}`),
 ];
-/** Stay imports. All but zod, whose hundred files would be opened at every start. */
+/** Stay imports. All but zod, whose hundred files, most of them languages, would be read at every start. */
 const { dependencies, optionalDependencies } = JSON.parse(readFileSync(new URL("../package.json", import.meta.url)));
 const EXTERNAL = Object.keys({ ...dependencies, ...optionalDependencies }).filter((name) => name !== "zod");
 /** Plain JavaScript that runs as it is. */

@@ -1,5 +1,5 @@
 /** `runtime schema`: the configuration's JSON Schema, for editors that complete and check YAML. */
-import { z } from "zod";
+import * as z from "zod";
 import { configSchema } from "../config/schema.ts";
 import type { Command } from "../main.ts";
 import { readFlags } from "./flags.ts";

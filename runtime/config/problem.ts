@@ -2,7 +2,7 @@
  * What is wrong with a configuration, as sentences a user can act on: which file, which key, what stands there, what is
  * expected or meant. All problems of a configuration are reported together.
  */
-import type { z } from "zod";
+import type * as z from "zod";
 import type { Layers } from "./layers.ts";
 import { nearest } from "./nearest.ts";
 import { configSchema } from "./schema.ts";

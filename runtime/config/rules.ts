@@ -4,7 +4,7 @@
  * `runtime check` and by the start, so a file that was checked is never refused at start for its shape.
  */
 
-import type { z } from "zod";
+import type * as z from "zod";
 import type { Layers } from "./layers.ts";
 import { type KeyPath, keyText } from "./problem.ts";
 import type { Config, configSchema, UpstreamSettings } from "./schema.ts";

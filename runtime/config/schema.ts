@@ -5,7 +5,8 @@
  * `load.ts` reads files into it, `rules.ts` holds the checks that look at more than one key, `problem.ts` turns a
  * refusal into a sentence. `runtime schema` prints this file as JSON Schema.
  */
-import { z } from "zod";
+// Not `{ z }`: the bundler keeps every member of that object, fifty languages among them.
+import * as z from "zod";
 
 /** Longest time a knob may name: a day. Longer is nearly always a slip of units. */
 const DAY_MS = 86_400_000;
