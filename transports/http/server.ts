@@ -5,7 +5,8 @@
  * Bounds: headers within 10 s and a whole request within 60 s (408 from node:http); 16 KiB of headers (431);
  * `maxConnections` sockets, further ones are closed; bytes nobody reads for 60 s end their connection.
  *
- * Closing: stop accepting; end idle keep-alive connections and standalone event streams (their clients are told to come
+ * Closing: accept what already waits in the kernel's queue, because closing a listener resets those connections; stop
+ * accepting; end idle keep-alive connections and standalone event streams (their clients are told to come
  * back); let answers finish, each with `connection: close`; after the grace, end answer streams and destroy the rest.
  */
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
@@ -62,6 +63,9 @@ export interface BoundAddress {
 
 /** How long clients of ended streams wait before they come back. */
 const RETRY_MS = 1_000;
+/** While closing: the kernel's queue counts as empty when nothing came for this long, and is left after that time. */
+const ACCEPT_QUIET_MS = 5;
+const ACCEPT_MOST_MS = 500;
 /** While closing: how often connections that became idle are ended. */
 const IDLE_SWEEP_MS = 50;
 
@@ -147,6 +151,7 @@ export class HttpServer implements ExchangeOwner {
     const server = this.#server;
     if (server === undefined) return;
     const { clock, streams } = this.#options;
+    if (graceMs > 0) await this.#acceptWaiting(server);
     const closed = new Promise<void>((resolve) => server.close(() => resolve()));
     streams.endAll("standalone", RETRY_MS);
     const cancelGrace = clock.after(graceMs, () => {
@@ -164,6 +169,26 @@ export class HttpServer implements ExchangeOwner {
     await closed;
     cancelGrace();
     cancelSweep();
+  }
+
+  /**
+   * Resolves when no connection came for {@link ACCEPT_QUIET_MS}, or after {@link ACCEPT_MOST_MS}. What comes between
+   * that and the close, microseconds, is reset by the kernel: no system call ends a listener without it, so a load
+   * balancer should see `/ready` fail first.
+   */
+  async #acceptWaiting(server: Server): Promise<void> {
+    const { clock } = this.#options;
+    const until = clock.now() + ACCEPT_MOST_MS;
+    let came = true;
+    const note = (): void => {
+      came = true;
+    };
+    server.on("connection", note);
+    while (came && clock.now() < until) {
+      came = false;
+      await new Promise<void>((resolve) => clock.after(ACCEPT_QUIET_MS, resolve));
+    }
+    server.off("connection", note);
   }
 
   #serve = (req: IncomingMessage, res: ServerResponse): void => {

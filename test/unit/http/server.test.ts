@@ -1,6 +1,7 @@
 /** The listener: its bounds against strangers, and how it closes. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { Worker } from "node:worker_threads";
 import { EventFeed, openStream, POST_HEADERS, post, RawClient, request, startEdge, until } from "./kit.ts";
 
 const CALL = { jsonrpc: "2.0", id: 9, method: "tools/call" };
@@ -114,4 +115,37 @@ test("a handler that fails answers 500, and the next request is served", async (
   assert.equal(answer.status, 500);
   assert.ok(!answer.text.includes("defect"));
   assert.equal((await request(edge, "GET", "/nope")).status, 404);
+});
+
+test("a client whose connection still waited in the kernel's queue when the server closed is answered", async (t) => {
+  const edge = await startEdge(t);
+  const client = new Worker(
+    `const { parentPort } = require("node:worker_threads");
+    const { connect } = require("node:net");
+    parentPort.once("message", () => {
+      let open = 40, answered = 0;
+      const ended = () => --open === 0 && parentPort.postMessage(answered);
+      for (let n = 40; n > 0; n--) {
+        let text = "";
+        const socket = connect(${edge.port}, "127.0.0.1");
+        socket.write("GET /nope HTTP/1.1\\r\\nhost: localhost\\r\\n\\r\\n");
+        socket.on("data", (piece) => { if (String(piece).startsWith("HTTP/1.1 404")) answered++; });
+        socket.on("error", () => {});
+        socket.on("close", ended);
+      }
+    });
+    parentPort.postMessage("ready");`,
+    { eval: true },
+  );
+  t.after(() => client.terminate());
+  const told: unknown[] = [];
+  client.on("message", (message) => told.push(message));
+  await until(() => told.length === 1, "the client's thread");
+  client.postMessage("connect");
+  // This thread accepts nothing while the kernel takes all forty.
+  const busyUntil = performance.now() + 500;
+  while (performance.now() < busyUntil);
+  await edge.server.close({ graceMs: 10_000 });
+  await until(() => told.length === 2, "the end of the connections");
+  assert.equal(told[1], 40);
 });
