@@ -153,8 +153,18 @@ export class SimulatedStore {
     return { incarnation, view: data.view };
   }
 
-  readmit(incarnation: Incarnation, record: NodeRecord, operation: string, heartbeat: number): "alive" | "dead" {
+  /** `known`: the dead that the caller has heard of. They stay dead, unless they came back before. */
+  readmit(
+    incarnation: Incarnation,
+    record: NodeRecord,
+    operation: string,
+    heartbeat: number,
+    known: readonly Member[],
+  ): "alive" | "dead" {
     const { alive, dead } = this.#data;
+    for (const { incarnation: other, liveness: _, ...lost } of known) {
+      if (!alive.has(other) && !dead.has(other)) this.#listDead(other, lost);
+    }
     if (dead.has(incarnation)) return "dead";
     if (!alive.has(incarnation)) {
       alive.set(incarnation, { record: structuredClone(record), heartbeat, operation });
@@ -431,8 +441,12 @@ export class SimulatedStore {
   }
 
   #bury(incarnation: Incarnation, record: NodeRecord): void {
+    this.#data.alive.delete(incarnation);
+    this.#listDead(incarnation, record);
+  }
+
+  #listDead(incarnation: Incarnation, record: NodeRecord): void {
     const { alive, dead } = this.#data;
-    alive.delete(incarnation);
     dead.set(incarnation, record);
     const most = Math.max(MIN_DEAD, 2 * alive.size);
     for (const oldest of dead.keys()) {

@@ -8,7 +8,15 @@
  */
 import { TroupeError } from "../actor/errors.ts";
 import type { ActorId, Generation, Incarnation } from "../actor/ids.ts";
-import type { Coordinator, Directory, HeldRecord, Membership, NodeRecord, Reminders } from "../coordinator/contract.ts";
+import type {
+  Coordinator,
+  Directory,
+  HeldRecord,
+  Member,
+  Membership,
+  NodeRecord,
+  Reminders,
+} from "../coordinator/contract.ts";
 import type { SimulatedProcess } from "./process.ts";
 import { SHARDS, type SimulatedStore } from "./store.ts";
 import type { VirtualTime } from "./virtual_time.ts";
@@ -47,6 +55,8 @@ export class StoreClient implements Pick<Coordinator, "membership" | "directory"
   #learnedAt = 0;
   #reset: { readmitted: boolean } | null = null;
   #own: { incarnation: Incarnation; record: NodeRecord; operation: string } | undefined;
+  /** The dead of the last view. */
+  #dead: readonly Member[] = [];
   readonly #ended = new Set<ActorId>();
 
   constructor(store: SimulatedStore, time: VirtualTime, process: SimulatedProcess, options: StoreLinkOptions = {}) {
@@ -185,7 +195,11 @@ export class StoreClient implements Pick<Coordinator, "membership" | "directory"
         return answer;
       },
       leave: (incarnation) => this.#guarded(() => store.leave(incarnation), "readmitted"),
-      view: () => this.#guarded(() => store.readView(), "readmitted"),
+      view: async () => {
+        const view = await this.#guarded(() => store.readView(), "readmitted");
+        this.#dead = view.members.filter(({ liveness }) => liveness === "dead");
+        return view;
+      },
       onChange: (listener) =>
         store.onChange(() => {
           // Only a hint: some of them get lost.
@@ -258,7 +272,7 @@ export class StoreClient implements Pick<Coordinator, "membership" | "directory"
       own?.incarnation === incarnation &&
       (await this.#guarded(() => {
         const heartbeat = 1_000_000 + Math.floor(this.#time.random() * 1_000_000);
-        return this.#store.readmit(incarnation, own.record, own.operation, heartbeat);
+        return this.#store.readmit(incarnation, own.record, own.operation, heartbeat, this.#dead);
       }, "reasserting")) === "alive";
     if (reset !== null && this.#reset === reset) reset.readmitted = true;
     if (!readmitted) return records.map(({ actor }) => actor);

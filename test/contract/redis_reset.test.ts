@@ -326,6 +326,35 @@ describe("a redis that lost data", { skip: redisAvailable() ? false : REDIS_MISS
       });
     });
 
+    it("keeps dead who was declared dead before, as far as the others know, unless it came back before them", async () => {
+      for (const [first, outcome] of [
+        ["the other node", { lost: 1, liveness: "dead" }],
+        ["the declared one", { lost: 0, liveness: "alive" }],
+      ] as const) {
+        await withNode(LEASE, async (one, incarnation, store) => {
+          const two = await store.connect();
+          const second = await join(two, "two");
+          const actor = anActor();
+          const owner = await claim(two, second, actor, "old");
+          const beat = (await one.membership.heartbeats([second])).get(second);
+          assert.equal(await one.membership.declareDead(second, beat ?? -1), "declared");
+          await one.membership.view();
+          // The second node was frozen and heard nothing; the declaration is lost with the data.
+          await server.flush();
+          const returns = (): Promise<{ lost: ActorId[] }> => writeBack(two, second, [held(actor, owner, 1, "old")]);
+          if (first === "the declared one") assert.equal((await returns()).lost.length, outcome.lost);
+          await writeBack(one, incarnation, []);
+          if (first === "the other node") assert.equal((await returns()).lost.length, outcome.lost);
+          const { members } = await one.membership.view();
+          const listed = members.find((member) => member.incarnation === second);
+          assert.deepEqual([listed?.id, listed?.liveness], ["two", outcome.liveness]);
+          const renewed = (await two.membership.renew(second)).outcome;
+          assert.equal(renewed, outcome.liveness === "alive" ? "renewed" : "declared-dead");
+        });
+        prefix = `${prefix}again:`;
+      }
+    });
+
     it("says that the generation has not settled", async () => {
       await withNode(UNSETTLED, async (one, incarnation, store) => {
         await join(await store.connect(), "two");

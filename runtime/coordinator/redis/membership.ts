@@ -5,6 +5,9 @@
  * still has the observed value, moves the record to the dead and bumps the view, in one script: that removal is the
  * linearization point. The dead stay listed, the newest ones, as many as twice the living and at least 32; an
  * incarnation that is not listed at all has been dead for longer, because none is ever used twice.
+ *
+ * A declaration may be lost with the store's data, and its incarnation come back to serve what somebody took over. So
+ * whoever comes back after a reset also says which of the dead it knows: they stay dead, unless they came back before.
  */
 import { TroupeError } from "../../actor/errors.ts";
 import type { Incarnation } from "../../actor/ids.ts";
@@ -24,12 +27,8 @@ local function changed()
 end
 `;
 
-const BURY = `
-local function bury()
-  local record = redis.call('HGET', alive, incarnation)
-  redis.call('HDEL', beats, incarnation)
-  redis.call('HDEL', alive, incarnation)
-  redis.call('HDEL', joins, incarnation)
+const LIST_DEAD = `
+local function list_dead(incarnation, record)
   redis.call('HSET', dead, incarnation, record)
   redis.call('RPUSH', dead_order, incarnation)
   -- Bound: the dead are listed as long as takeovers need them, not for ever.
@@ -37,6 +36,16 @@ local function bury()
   while redis.call('LLEN', dead_order) > most do
     redis.call('HDEL', dead, redis.call('LPOP', dead_order))
   end
+end
+`;
+
+const BURY = `
+local function bury()
+  local record = redis.call('HGET', alive, incarnation)
+  redis.call('HDEL', beats, incarnation)
+  redis.call('HDEL', alive, incarnation)
+  redis.call('HDEL', joins, incarnation)
+  list_dead(incarnation, record)
 end
 `;
 
@@ -61,11 +70,18 @@ return {'joined', incarnation, changed()}`,
 
 const readmitScript = defineScript({
   name: "readmit",
-  keys: ["meta", "alive", "beats", "joins", "dead"],
+  keys: ["meta", "alive", "beats", "joins", "dead", "dead_order"],
+  // Then the dead that the caller knows, incarnation and record in turn.
   args: ["incarnation", "operation", "record", "beat", "changes"],
   acknowledged: true,
-  lua: `${CHANGED}
--- Rule: what was declared dead stays dead.
+  lua: `${CHANGED}${LIST_DEAD}
+-- Rule: what was declared dead stays dead, also where the store forgot it; who came back before holds a lease again.
+for index = 7, #ARGV, 2 do
+  if redis.call('HEXISTS', beats, ARGV[index]) == 0 and redis.call('HEXISTS', dead, ARGV[index]) == 0 then
+    list_dead(ARGV[index], ARGV[index + 1])
+    changed()
+  end
+end
 if redis.call('HEXISTS', dead, incarnation) == 1 then return {'dead'} end
 if redis.call('HEXISTS', beats, incarnation) == 0 then
   redis.call('HSET', beats, incarnation, beat)
@@ -115,7 +131,7 @@ const declareScript = defineScript({
   keys: ["meta", "alive", "beats", "joins", "dead", "dead_order"],
   args: ["incarnation", "observed", "changes"],
   acknowledged: true,
-  lua: `${CHANGED}${BURY}
+  lua: `${CHANGED}${LIST_DEAD}${BURY}
 local beat = redis.call('HGET', beats, incarnation)
 -- Rule: exactly one caller declares; the counter is gone afterwards.
 if not beat then return {'already-dead'} end
@@ -153,6 +169,8 @@ export class RedisMembership implements Membership {
   readonly #subscriber: RedisSubscriber;
   /** What this process joined with, to come back with after a reset. One entry in practice. */
   readonly #own = new Map<Incarnation, { record: NodeRecord; operation: string }>();
+  /** The dead of the last view; a view lists few. */
+  #dead: readonly Member[] = [];
 
   constructor(options: RedisMembershipOptions) {
     this.#keys = options.keys;
@@ -200,14 +218,18 @@ export class RedisMembership implements Membership {
         started: "no",
       });
     }
-    const { generation, meta, alive, beats, joins, dead, changes } = this.#keys;
+    const { generation, meta, alive, beats, joins, dead, deadOrder, changes } = this.#keys;
+    const known = this.#dead.flatMap(({ incarnation, liveness: _, ...record }) => [
+      incarnation,
+      JSON.stringify(record),
+    ]);
     // Any start will do but one that an observer may still remember.
     const beat = String(1_000_000 + Math.floor(Math.random() * 1_000_000_000));
     const answer = await this.#generation.run(
       this.#commands,
       readmitScript,
-      [generation, meta, alive, beats, joins, dead],
-      [incarnation, own.operation, JSON.stringify(own.record), beat, changes],
+      [generation, meta, alive, beats, joins, dead, deadOrder],
+      [incarnation, own.operation, JSON.stringify(own.record), beat, changes, ...known],
       "reasserting",
     );
     return text(answer[0]) === "dead" ? "dead" : "alive";
@@ -267,7 +289,8 @@ export class RedisMembership implements Membership {
     const { generation, meta, alive, dead } = this.#keys;
     const current = this.#generation.current;
     const answer = await this.#run(viewScript, [generation, meta, alive, dead], []);
-    const members = [...decodeMembers(answer[2], "alive"), ...decodeMembers(answer[3], "dead")];
+    this.#dead = decodeMembers(answer[3], "dead");
+    const members = [...decodeMembers(answer[2], "alive"), ...this.#dead];
     return { generation: current, view: Number(text(answer[1])), members };
   }
 
