@@ -81,6 +81,8 @@ export interface SessionState {
   log?: StoredLog;
   /** Upstreams in this session's name whose memory lives in a process or module of the owner, while they hold some. */
   ran?: string[];
+  /** Upstreams that lost what they kept for this session, until the client is told. */
+  lost?: string[];
   /** By name, what modules have in memory for this session, as far as they tell: JSON text. */
   memory?: Record<string, string>;
   /** By name, the HTTP upstreams that keep a session in this session's name: what the next owner goes on with. */

@@ -7,9 +7,10 @@
  * have begun to run (`ran`). All of that is stored before the client is answered, so nothing can be lost without a word.
  *
  * What is lost (the owner died with a process or module, an HTTP upstream forgot its session, a module could not take its
- * memory back) is counted, and told once, on the next stream the client opens: a warning as `notifications/message`, and `list_changed` for what the
- * upstream declares, so that the client asks again. Where the upstream's policy is `terminate` the session ends instead:
- * the client finds it unknown, and begins anew.
+ * memory back) is counted, and told once, on the next stream the client opens: a warning as `notifications/message`, and
+ * `list_changed` for what the upstream declares, so that the client asks again. Until then the state has it (`lost`), so
+ * that it outlives further owners; while the upstream cannot be reached to say what it declares, it is asked again. Where
+ * the upstream's policy is `terminate` the session ends instead: the client finds it unknown, and begins anew.
  */
 import type {
   Catalogue,
@@ -28,6 +29,8 @@ import type { EventStream } from "./streams.ts";
 
 const LISTS = ["tools", "prompts", "resources"] as const;
 const WARNING = LOG_LEVELS.indexOf("warning");
+/** A lost upstream that could not be reached is asked again after this time, while the client listens, milliseconds. */
+const TELL_AGAIN_MS = 1_000;
 
 /** Whether a session must end because the former owner took memory along that an upstream's policy says it needs. */
 export function endsWithItsOwner({ ran, memory }: SessionState, settings: SessionSettings): boolean {
@@ -36,9 +39,13 @@ export function endsWithItsOwner({ ran, memory }: SessionState, settings: Sessio
 
 /** Another activation had this session before: goes on with the upstreams that it had. Call once, when this one begins. */
 export function restoreUpstreams(parts: SessionParts): void {
-  const { ran, memory, connections, subscriptions, upstreams } = parts.ctx.state;
-  const lost = ran?.filter((name) => memory?.[name] === undefined);
-  if (lost !== undefined && lost.length > 0) parts.lostMemory = lost;
+  const { state } = parts.ctx;
+  const { ran, memory, connections, subscriptions, upstreams } = state;
+  const gone = ran?.filter((name) => memory?.[name] === undefined) ?? [];
+  if (gone.length > 0) {
+    state.ran = ran?.filter((name) => !gone.includes(name));
+    addLost(state, gone);
+  }
   for (const name of Object.keys(connections ?? {})) {
     if (configOf(parts, name) === undefined) continue;
     const warn = (error: unknown) => parts.needUpstreams().warn(name, "a session's upstream cannot be reached", error);
@@ -127,26 +134,43 @@ function lostToOwner(parts: SessionParts, upstream: string): void {
 
 /** `upstream` lost what it kept for this session; the client is told on a stream it opens, or on the one it has open. */
 export function memoryLost(parts: SessionParts, upstream: string): void {
-  parts.lostMemory = [...(parts.lostMemory ?? []).filter((name) => name !== upstream), upstream];
+  addLost(parts.ctx.state, [upstream]);
   if (parts.streams?.listening === true) void tellLostMemory(parts, parts.streams.standalone());
 }
 
-/** Tells on `stream` what memory was lost, if the client has not been told yet. */
-export async function tellLostMemory(parts: SessionParts, stream: EventStream): Promise<void> {
-  const { lostMemory, ctx } = parts;
-  if (lostMemory === undefined || stream.ended) return;
-  parts.lostMemory = undefined;
-  const upstreams = parts.needUpstreams();
-  const described = await Promise.allSettled(lostMemory.map((name) => upstreams.describe(name)));
-  if (parts.closed) return;
-  const unreachable = lostMemory.filter((_name, at) => described[at]?.status === "rejected");
-  // They are told of on the stream after this one.
-  if (unreachable.length > 0) parts.lostMemory = unreachable;
-  // Stored with what is sent: a successor tells of what runs by now, and of what could not be told.
-  const left = (name: string): boolean =>
-    !lostMemory.includes(name) || unreachable.includes(name) || upstreams.get(name)?.running === true;
-  ctx.state.ran = ctx.state.ran?.filter(left);
-  for (const outcome of described) if (outcome.status === "fulfilled") tell(parts, stream, outcome.value);
+function addLost(state: SessionState, names: readonly string[]): void {
+  state.lost = [...(state.lost ?? []).filter((name) => !names.includes(name)), ...names];
+}
+
+function dropLost(state: SessionState, name: string): void {
+  const left = state.lost?.filter((other) => other !== name) ?? [];
+  if (left.length > 0) state.lost = left;
+  else delete state.lost;
+}
+
+/**
+ * Tells on `opened` what memory was lost, if the client has not been told yet; what cannot be told now, later on the
+ * stream it listens to. Never rejects.
+ */
+export async function tellLostMemory(parts: SessionParts, opened: EventStream): Promise<void> {
+  const { state, worker } = parts.ctx;
+  if (parts.tellingLoss || opened.ended) return;
+  parts.tellingLoss = true;
+  for (let stream = opened; state.lost !== undefined; stream = parts.needStreams().standalone()) {
+    const upstreams = parts.needUpstreams();
+    const described = await Promise.allSettled(state.lost.map((name) => upstreams.describe(name)));
+    if (parts.closed) return;
+    for (const outcome of described) {
+      if (outcome.status === "rejected") continue;
+      // Stored with what is sent.
+      dropLost(state, outcome.value.name);
+      tell(parts, stream, outcome.value);
+    }
+    if (state.lost === undefined || parts.streams?.listening !== true) break;
+    await new Promise<void>((resolve) => worker.clock.after(TELL_AGAIN_MS, resolve));
+    if (parts.closed) return;
+  }
+  parts.tellingLoss = false;
 }
 
 function tell(parts: SessionParts, opened: EventStream, { name, capabilities }: Catalogue): void {

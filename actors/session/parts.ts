@@ -31,8 +31,8 @@ export class SessionParts {
   router: Router | undefined;
   /** URIs whose subscription is under way: an update may overtake the upstream's answer. */
   subscribing: Set<string> | undefined;
-  /** Upstreams whose memory went with the former owner, until the client is told. */
-  lostMemory: string[] | undefined;
+  /** The client is being told of lost memory. */
+  tellingLoss = false;
   readonly #access: UpstreamAccess;
   readonly #Owner: new (
     parts: SessionParts,

@@ -15,7 +15,9 @@ import { NodeProcess, type RuntimeName } from "../harness/node_process.ts";
 import { freePort } from "../harness/ports.ts";
 import { type RedisServer, startRedis } from "../harness/redis.ts";
 import { waitUntil } from "../harness/wait.ts";
-import { type Network, openNetwork } from "./network.ts";
+import { openCuts } from "./cuts.ts";
+import { openNamespaces } from "./namespaces.ts";
+import type { Network, NetworkOptions } from "./network.ts";
 import { type RoutingProxy, startProxy } from "./proxy.ts";
 
 const file = (name: string): string => fileURLToPath(new URL(name, import.meta.url));
@@ -29,20 +31,23 @@ export interface LabOptions {
   /** The `runtime` program; default the checkout's. */
   bin?: string;
   leaseMs: number;
+  isolation: Isolation;
 }
+
+/** How nodes are isolated: `auto` takes namespaces where they can be made, else cuts. */
+export const ISOLATIONS = ["auto", "namespaces", "cuts"] as const;
+export type Isolation = (typeof ISOLATIONS)[number];
 
 export class Lab {
   readonly redis: RedisServer;
   readonly proxy: RoutingProxy;
-  /** Undefined where nodes cannot be isolated. */
-  readonly network: Network | undefined;
+  readonly network: Network;
   readonly size: number;
   readonly #options: LabOptions;
   readonly #folder: string;
   readonly #leash: Leash;
-  readonly #addresses: readonly string[];
   readonly #recorder: Recorder;
-  readonly #processes: NodeProcess[] = [];
+  readonly #processes: NodeProcess[];
   /** What earlier processes of a node said. */
   readonly #before: string[] = [];
 
@@ -50,11 +55,11 @@ export class Lab {
     options: LabOptions;
     folder: string;
     leash: Leash;
-    network: Network | undefined;
+    network: Network;
     redis: RedisServer;
     recorder: Recorder;
     proxy: RoutingProxy;
-    addresses: readonly string[];
+    processes: NodeProcess[];
   }) {
     this.#options = parts.options;
     this.#folder = parts.folder;
@@ -63,30 +68,30 @@ export class Lab {
     this.redis = parts.redis;
     this.#recorder = parts.recorder;
     this.proxy = parts.proxy;
-    this.#addresses = parts.addresses;
-    this.size = parts.addresses.length;
+    this.#processes = parts.processes;
+    this.size = parts.options.runtimes.length;
   }
 
   static async open(options: LabOptions): Promise<Lab> {
     const count = options.runtimes.length;
-    const found = openNetwork(count);
-    const network = typeof found === "string" ? undefined : found;
-    if (typeof found === "string")
-      console.log(`No network of their own for the nodes (${found}): none will be isolated.`);
     const folder = await mkdtemp(join(tmpdir(), "troupe-chaos-"));
     const leash = startLeash();
     // Every acknowledged write is on disk, so a restart of Redis loses nothing.
     const redis = await startRedis({
       args: ["--appendonly", "yes", "--appendfsync", "always", "--bind", "0.0.0.0", "--protected-mode", "no"],
     });
-    const recorder = await Recorder.start(network?.host ?? "127.0.0.1", leash);
-    const addresses = await Promise.all(
-      options.runtimes.map(async (_, node) =>
-        network === undefined ? `127.0.0.1:${await freePort()}` : `${network.address(node)}:8787`,
-      ),
-    );
-    const proxy = await startProxy(folder, addresses, leash);
-    const lab = new Lab({ options, folder, leash, network, redis, recorder, proxy, addresses });
+    const serverPort = await freePort();
+    const processes: NodeProcess[] = [];
+    const network = await openNetwork(options.isolation, {
+      nodes: count,
+      redisPort: redis.port,
+      serverPort,
+      pid: (node) => processes[node]?.pid ?? 0,
+    });
+    const recorder = await Recorder.start(network.host, serverPort, leash);
+    const reached = Array.from({ length: count }, (_, node) => network.reaches(node));
+    const proxy = await startProxy(folder, reached, leash);
+    const lab = new Lab({ options, folder, leash, network, redis, recorder, proxy, processes });
     try {
       for (let node = 0; node < count; node++) {
         await writeFile(lab.#configFile(node), JSON.stringify(lab.#config(node), null, 2));
@@ -140,7 +145,8 @@ export class Lab {
   async whole(): Promise<void> {
     for (let node = 0; node < this.size; node++) {
       await waitUntil(
-        async () => (await fetch(`http://${this.#addresses[node]}/ready`, { signal: AbortSignal.timeout(1_000) })).ok,
+        async () =>
+          (await fetch(`http://${this.network.reaches(node)}/ready`, { signal: AbortSignal.timeout(1_000) })).ok,
         WHOLE_MS,
         `node ${node} to be ready`,
         100,
@@ -157,7 +163,7 @@ export class Lab {
   }
 
   async #answersEverywhere(owner: number): Promise<boolean> {
-    const url = (node: number): string => `http://${this.#addresses[node]}/mcp/module`;
+    const url = (node: number): string => `http://${this.network.reaches(node)}/mcp/module`;
     const session = await openSession(url(owner));
     for (let node = 0; node < this.size; node++) {
       const reply = await post(url(node), callBody(1, "echo", { call: "whole" }), session.headers);
@@ -178,7 +184,7 @@ export class Lab {
     this.#recorder.close();
     await this.redis.stop();
     await this.#leash.close();
-    this.network?.close();
+    await this.network.close();
     await rm(this.#folder, { recursive: true, force: true });
   }
 
@@ -195,7 +201,7 @@ export class Lab {
       bin,
       args: ["start", "--config", this.#configFile(node)],
       env: { CHAOS_RECORDER: this.#recorder.url },
-      wrapper: this.network?.wrapper(node),
+      wrapper: this.network.wrapper(node),
     };
     if (this.#processes[node] !== undefined) this.#before[node] = this.logs(node).slice(-LOG_KEPT);
     this.#processes[node] = new NodeProcess(command, this.#leash);
@@ -208,14 +214,13 @@ export class Lab {
   /** YAML is a superset of JSON. */
   #config(node: number): ConfigInput {
     const { network } = this;
-    const address = this.#addresses[node] ?? "";
-    const redis = `redis://${network?.redis ?? "127.0.0.1"}:${this.redis.port}`;
+    const redis = `redis://${network.redis(node)}`;
     const { leaseMs } = this.#options;
     return {
       workers: 1,
-      gateway: { server: { bind_address: address } },
+      gateway: { server: { bind_address: network.binds(node) } },
       node: { id: `n${node}` },
-      mesh: { bind_address: `${address.slice(0, address.indexOf(":"))}:0`, secret: TEST_SECRET },
+      mesh: { ...network.mesh(node), secret: TEST_SECRET },
       cluster: { kind: "redis", url: redis, key_prefix: "chaos:", node_lease_ttl_ms: leaseMs },
       mcp: { configurations: { response: { stream_after_ms: 200 } } },
       mcpServers: {
@@ -226,9 +231,20 @@ export class Lab {
           env: { CHAOS_RECORDER: this.#recorder.url },
           isolation: "shared",
         },
-        http: { url: `${this.#recorder.url}/mcp` },
+        http: { url: `http://${network.server(node)}/mcp` },
       },
     };
+  }
+}
+
+async function openNetwork(isolation: Isolation, options: NetworkOptions): Promise<Network> {
+  if (isolation === "cuts") return openCuts(options);
+  try {
+    return openNamespaces(options);
+  } catch (error) {
+    if (isolation === "namespaces") throw error;
+    console.log(`No network namespaces for the nodes: ${(error as Error).message}`);
+    return openCuts(options);
   }
 }
 
@@ -244,8 +260,7 @@ class Recorder {
     this.#leash = leash;
   }
 
-  static async start(host: string, leash: Leash): Promise<Recorder> {
-    const port = await freePort();
+  static async start(host: string, port: number, leash: Leash): Promise<Recorder> {
     const url = `http://${host}:${port}`;
     const env = { ...process.env, CHAOS_RECORDER: url, CHAOS_RECORDER_PORT: String(port) };
     const executable = process.versions.deno === undefined ? process.execPath : "node";

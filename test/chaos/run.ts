@@ -4,7 +4,8 @@
  *
  * Options: `--minutes N` (10), `--seed N` (a new one), `--sessions N` (500), `--nodes N` (3), `--runtime node|deno|mixed`,
  * `--lease MS` (6000), `--calls N` (60: calls per second, all sessions together), `--faults a,b` (only these kinds),
- * `--source` (the checkout's nodes, not the built package's).
+ * `--isolation auto|namespaces|cuts` (how a node is cut off, see network.ts), `--source` (the checkout's nodes, not the
+ * built package's).
  *
  * Prints each fault, one line per invariant with counts, and ends with 1 at the first violation, with the seed. The seed
  * repeats the faults and what clients do; what the operating system does in between it cannot.
@@ -18,7 +19,7 @@ import { randomFrom, seedOf } from "../harness/seed.ts";
 import { check, type Verdict } from "./checker.ts";
 import { ChaosClient } from "./client.ts";
 import type { Entry, Fault, History } from "./history.ts";
-import { Lab } from "./lab.ts";
+import { ISOLATIONS, type Isolation, Lab } from "./lab.ts";
 import { FAULT_KINDS, schedule } from "./schedule.ts";
 import { SdkClient } from "./sdk_clients.ts";
 
@@ -42,9 +43,16 @@ const { values } = parseArgs({
     lease: { type: "string", default: "6000" },
     calls: { type: "string", default: "60" },
     faults: { type: "string", default: "" },
+    isolation: { type: "string", default: "auto" },
     source: { type: "boolean", default: false },
   },
 });
+
+function isolation(): Isolation {
+  const known = ISOLATIONS.find((one) => one === values.isolation);
+  if (known === undefined) throw new Error(`--isolation: expected ${ISOLATIONS.join(", ")}, got "${values.isolation}"`);
+  return known;
+}
 
 function runtimes(): RuntimeName[] {
   const { runtime } = values;
@@ -71,7 +79,7 @@ async function main(): Promise<number> {
   const leaseMs = Number(values.lease);
   const only = onlyFaults();
   const bin = values.source ? undefined : await builtPackage();
-  const lab = await Lab.open({ runtimes: runtimes(), bin, leaseMs });
+  const lab = await Lab.open({ runtimes: runtimes(), bin, leaseMs, isolation: isolation() });
   const begun = performance.now();
   const now = (): number => performance.now() - begun;
   const records: Entry[] = [];
@@ -100,16 +108,14 @@ async function main(): Promise<number> {
   };
 
   const clients = makeClients({ lab, sessions, random, now, record });
-  console.log(
-    `${lab.size} nodes, ${clients.length} clients, ${lab.network === undefined ? "loopback" : "a network each"}`,
-  );
+  console.log(`${lab.size} nodes, ${clients.length} clients, ${lab.network.kind}`);
   const running = clients.map((client) => client.run());
   let verdicts: Verdict[] = [];
   const broken = (): boolean => verdicts.some(({ violations }) => violations.length > 0);
   try {
     await new Promise((resolve) => setTimeout(resolve, CALM_MS));
     const until = now() + Number(values.minutes) * 60_000;
-    for (const planned of schedule({ random, nodes: lab.size, leaseMs, network: lab.network !== undefined, only })) {
+    for (const planned of schedule({ random, nodes: lab.size, leaseMs, only })) {
       if (now() > until || broken()) break;
       const fault: Fault = { ...planned, from: now(), until: undefined };
       faults.push(fault);

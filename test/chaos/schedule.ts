@@ -19,7 +19,6 @@ export interface PlannedFault {
 interface Kind {
   what: string;
   weight: number;
-  needsNetwork?: true;
   plan(node: number, ms: (least: number, most: number) => number, leaseMs: number): PlannedFault;
 }
 
@@ -69,26 +68,24 @@ const KINDS: readonly Kind[] = [
   {
     what: "isolate",
     weight: 3,
-    needsNetwork: true,
     plan: (node, ms, leaseMs) => {
       const awayMs = ms(0, 1) < 0.3 ? ms(500, leaseMs / 2) : beyond(leaseMs, ms(1_500, 4_000));
       return ofNode(`isolate for ${Math.round(awayMs)} ms`, node, async (lab) => {
-        lab.network?.isolate(node);
+        lab.network.isolate(node);
         await wait(awayMs);
-        lab.network?.rejoin(node);
+        lab.network.rejoin(node);
       });
     },
   },
   {
     what: "cut from Redis",
     weight: 2,
-    needsNetwork: true,
     plan: (node, ms, leaseMs) => {
       const awayMs = beyond(leaseMs, ms(1_500, 4_000));
       const fault = ofNode(`cut from Redis for ${Math.round(awayMs)} ms:`, node, async (lab) => {
-        lab.network?.cutRedis(node);
+        lab.network.cutRedis(node);
         await wait(awayMs);
-        lab.network?.mendRedis(node);
+        lab.network.mendRedis(node);
       });
       // Its sockets work: whoever comes to it is answered.
       return { ...fault, nodes: [], holdsUpMs: awayMs };
@@ -144,17 +141,13 @@ export interface ScheduleOptions {
   random: Random;
   nodes: number;
   leaseMs: number;
-  network: boolean;
   /** Only these; all when empty. */
   only: readonly string[];
 }
 
 /** The faults, without end. */
-export function* schedule({ random, nodes, leaseMs, network, only }: ScheduleOptions): Generator<PlannedFault> {
-  const kinds = KINDS.filter(
-    (kind) => (network || kind.needsNetwork !== true) && (only.length === 0 || only.includes(kind.what)),
-  );
-  if (kinds.length === 0) throw new Error(`no fault of these can be made here: ${only.join(", ")}`);
+export function* schedule({ random, nodes, leaseMs, only }: ScheduleOptions): Generator<PlannedFault> {
+  const kinds = KINDS.filter((kind) => only.length === 0 || only.includes(kind.what));
   // Each kind in turn before one comes twice would hide what only a repetition shows; pure chance may leave one out.
   const bag: Kind[] = [];
   const ms = (least: number, most: number): number => least + random() * (most - least);

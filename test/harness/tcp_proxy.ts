@@ -13,7 +13,7 @@ export class TcpProxy {
   #target: number;
   #delayMs = 0;
   #refuses = false;
-  #silent = false;
+  #silent: ((client: Socket) => boolean) | undefined;
   #sent = 0;
 
   /** Starts a proxy on a free loopback port that leads to `target`, a port. */
@@ -46,18 +46,28 @@ export class TcpProxy {
     this.#breakAll();
   }
 
-  /** Connections stay, new ones are accepted, and nothing passes: as if every packet were lost. */
-  silence(): void {
-    this.#silent = true;
-    for (const pair of this.#pairs) for (const socket of pair) socket.pause();
+  /** Connections break, and nobody listens there any more. */
+  vanish(): void {
+    this.#server.close();
+    this.#breakAll();
+  }
+
+  /**
+   * Connections stay, new ones are accepted, and nothing passes: as if every packet were lost. Only on those that `whose`
+   * picks.
+   */
+  silence(whose: (client: Socket) => boolean = () => true): void {
+    this.#silent = whose;
+    for (const pair of this.#pairs) if (whose(pair[0])) pause(pair);
   }
 
   /** All is well again. What was held back passes. */
   heal(): void {
     this.#refuses = false;
     this.#delayMs = 0;
-    if (!this.#silent) return;
-    this.#silent = false;
+    if (!this.#server.listening) this.#server.listen(this.port, "127.0.0.1");
+    if (this.#silent === undefined) return;
+    this.#silent = undefined;
     for (const pair of this.#pairs) for (const socket of pair) socket.resume();
   }
 
@@ -94,7 +104,7 @@ export class TcpProxy {
     server.on("data", (chunk: Buffer) => this.#pass(chunk, client));
     client.setNoDelay(true);
     server.setNoDelay(true);
-    if (this.#silent) for (const socket of pair) socket.pause();
+    if (this.#silent?.(client)) pause(pair);
   }
 
   #pass(chunk: Buffer, to: Socket): void {
@@ -109,4 +119,8 @@ export class TcpProxy {
   #breakAll(): void {
     for (const pair of this.#pairs) for (const socket of pair) socket.destroy();
   }
+}
+
+function pause(pair: readonly Socket[]): void {
+  for (const socket of pair) socket.pause();
 }

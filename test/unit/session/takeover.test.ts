@@ -492,6 +492,29 @@ describe("memory of upstreams that died with the owner", () => {
     assert.deepEqual(told(later), [], "nothing ran any more, so nothing more was lost");
   });
 
+  it("is told as soon as the upstream can be reached, also by a later owner", async () => {
+    const one = upstream();
+    const options = { upstreams: [one], settings: local("stdio") };
+    const first = await begun(options);
+    await first.ask("tools/call", { name: "x" });
+    one.unreachable = "it is being replaced";
+    // Nodes that know nothing of the upstream yet.
+    const second = new World({ ...options, state: first.stored });
+    const unheard = second.listen();
+    await settle();
+    await second.session.prepareToMove();
+    assert.deepEqual([told(unheard), second.stored?.ran, second.stored?.lost], [[], [], ["one"]]);
+    const third = new World({ ...options, state: second.stored });
+    const get = third.listen();
+    await settle();
+    assert.deepEqual(told(get), []);
+    one.unreachable = undefined;
+    await third.clock.advance(3_000);
+    await settle();
+    assert.deepEqual(told(get), ["notifications/message", "notifications/tools/list_changed"]);
+    assert.equal(third.stored?.lost, undefined);
+  });
+
   it("ends the session where the upstream's policy says so, and only if it had begun to run", async () => {
     const world = await begun({ upstreams: [upstream()], settings: terminating("stdio") });
     await world.move("fenced");
