@@ -434,7 +434,11 @@ class Node implements RunningNode {
       ...answers.flatMap((records) => records ?? []),
       ...(this.#router?.held() ?? []),
     ];
-    const { lost, settled } = await coordinator.directory.reassert(incarnation, held);
+    const { lost, settled } = await coordinator.directory.reassert(
+      incarnation,
+      held,
+      () => this.#membership?.lease.kind === "held",
+    );
     await this.#router?.lost(lost);
     this.#log.warn("wrote back what this node owns after the store was reset", {
       actors: held.length,

@@ -183,8 +183,16 @@ export interface Directory {
   /**
    * After a store reset: writes back what this node owns where nothing newer stands; in a settled generation, where
    * nothing else stands at all. Answers which records it lost, and whether the generation had settled before.
+   *
+   * `leaseHeld` is asked when the generation is known: a lease that still runs proves that nobody took anything from this
+   * node. One that has run out (the default) proves nothing, so where a generation passed without this node everything
+   * counts as lost: others may have owned it there, and what they wrote may be lost in their turn.
    */
-  reassert(incarnation: Incarnation, records: readonly HeldRecord[]): Promise<{ lost: ActorId[]; settled: boolean }>;
+  reassert(
+    incarnation: Incarnation,
+    records: readonly HeldRecord[],
+    leaseHeld?: () => boolean,
+  ): Promise<{ lost: ActorId[]; settled: boolean }>;
 }
 
 /** Entries of one shard of the due index. */

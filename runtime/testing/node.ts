@@ -223,7 +223,11 @@ export class SimulatedNode {
       const threads = [...this.#threads.values()].filter(({ alive }) => alive);
       const held = await Promise.all(threads.map((thread) => this.#hop(thread, () => thread.host.held())));
       const records = [...held.flat(), ...(this.#router?.held() ?? [])];
-      const { lost, settled } = await this.store.directory.reassert(incarnation, records);
+      const { lost, settled } = await this.store.directory.reassert(
+        incarnation,
+        records,
+        () => membership.lease.kind === "held",
+      );
       await this.#router?.lost(lost);
       return { settled };
     });

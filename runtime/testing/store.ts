@@ -483,7 +483,7 @@ function shardOf(actor: ActorId): number {
   return sum % SHARDS;
 }
 
-function ordinal(generation: string): number {
+export function ordinal(generation: string): number {
   return Number.parseInt(generation, 10) || 0;
 }
 

@@ -18,7 +18,7 @@ import type {
   Reminders,
 } from "../coordinator/contract.ts";
 import type { SimulatedProcess } from "./process.ts";
-import { SHARDS, type SimulatedStore } from "./store.ts";
+import { ordinal, SHARDS, type SimulatedStore } from "./store.ts";
 import type { VirtualTime } from "./virtual_time.ts";
 
 export interface StoreLinkOptions {
@@ -50,6 +50,8 @@ export class StoreClient implements Pick<Coordinator, "membership" | "directory"
   readonly #process: SimulatedProcess;
   readonly #options: Required<StoreLinkOptions>;
   #current: Generation | "" = "";
+  /** The last generation that this client has written everything back to. */
+  #stood: Generation | "" = "";
   #run = -1;
   #settled = false;
   #learnedAt = 0;
@@ -147,6 +149,7 @@ export class StoreClient implements Pick<Coordinator, "membership" | "directory"
     });
     const { clock } = this.#process;
     if (generation !== this.#current) this.#learnedAt = clock.now();
+    if (this.#current === "") this.#stood = generation;
     this.#current = generation;
     this.#run = run;
     this.#settled = settled;
@@ -227,7 +230,7 @@ export class StoreClient implements Pick<Coordinator, "membership" | "directory"
         if (result === "done") this.#ended.add(actor);
         return result;
       },
-      reassert: (incarnation, records) => this.#reassert(incarnation, records),
+      reassert: (incarnation, records, leaseHeld) => this.#reassert(incarnation, records, leaseHeld),
     };
   }
 
@@ -247,13 +250,18 @@ export class StoreClient implements Pick<Coordinator, "membership" | "directory"
   async #reassert(
     incarnation: Incarnation | undefined,
     records: readonly HeldRecord[],
+    leaseHeld: () => boolean = () => false,
   ): Promise<{ lost: ActorId[]; settled: boolean }> {
     const reset = this.#reset;
     try {
       await this.#establish();
       const settled = await this.#guarded(() => this.#store.settled, "reasserting");
-      const lost = await this.#writeBack(incarnation, records, reset);
-      if (this.#reset === reset) this.#reset = null;
+      const missed = ordinal(this.#current) > ordinal(this.#stood) + 1;
+      const lost = await this.#writeBack(incarnation, records, reset, () => !missed || leaseHeld());
+      if (this.#reset === reset) {
+        this.#reset = null;
+        this.#stood = this.#current;
+      }
       return { lost, settled };
     } catch (error) {
       this.#reset = { readmitted: false };
@@ -265,6 +273,7 @@ export class StoreClient implements Pick<Coordinator, "membership" | "directory"
     incarnation: Incarnation | undefined,
     records: readonly HeldRecord[],
     reset: { readmitted: boolean } | null,
+    proven: () => boolean,
   ): Promise<ActorId[]> {
     if (incarnation === undefined) return [];
     const own = this.#own;
@@ -275,7 +284,7 @@ export class StoreClient implements Pick<Coordinator, "membership" | "directory"
         return this.#store.readmit(incarnation, own.record, own.operation, heartbeat, this.#dead);
       }, "reasserting")) === "alive";
     if (reset !== null && this.#reset === reset) reset.readmitted = true;
-    if (!readmitted) return records.map(({ actor }) => actor);
+    if (!readmitted || !proven()) return records.map(({ actor }) => actor);
     const lost: ActorId[] = [];
     await Promise.all(
       records.map(async (record) => {

@@ -355,6 +355,28 @@ describe("a redis that lost data", { skip: redisAvailable() ? false : REDIS_MISS
       }
     });
 
+    it("counts everything as lost to a node without a lease that a whole generation passed by", async () => {
+      for (const leaseHeld of [false, true]) {
+        await withNode(LEASE, async (one, incarnation, store) => {
+          const two = await store.connect();
+          const second = await join(two, "two");
+          const actor = anActor();
+          const owner = await claim(one, incarnation, actor, "old");
+          await server.flush();
+          await writeBack(two, second, []);
+          await settled(two);
+          // Whoever owned it there is gone, with all that was written.
+          await server.flush();
+          await writeBack(two, second, []);
+          const records = [held(actor, owner, 1, "old")];
+          const { lost } = await one.directory.reassert(incarnation, records, () => leaseHeld);
+          assert.deepEqual(lost, leaseHeld ? [] : [actor]);
+          assert.deepEqual(await writeBack(one, incarnation, []), { lost: [] });
+        });
+        prefix = `${prefix}again:`;
+      }
+    });
+
     it("says that the generation has not settled", async () => {
       await withNode(UNSETTLED, async (one, incarnation, store) => {
         await join(await store.connect(), "two");

@@ -145,13 +145,15 @@ export class RedisDirectory implements Directory {
   async reassert(
     incarnation: Incarnation,
     records: readonly HeldRecord[],
+    leaseHeld: () => boolean = () => false,
   ): Promise<{ lost: ActorId[]; settled: boolean }> {
     const { generation, membership } = this.#options;
     return await generation.reassert(
       async () => (await membership.readmit(incarnation)) === "alive",
-      async (readmitted) => {
+      async ({ readmitted, missed }) => {
+        const proven = readmitted && (!missed || leaseHeld());
         const settled = await generation.refreshSettled();
-        if (!readmitted) return { lost: records.map((record) => record.actor), settled };
+        if (!proven) return { lost: records.map((record) => record.actor), settled };
         const lost = await this.#restore(incarnation, records);
         await this.#entomb();
         return { lost, settled };

@@ -114,6 +114,8 @@ export interface GenerationOptions {
 export class GenerationKeeper {
   readonly #options: GenerationOptions;
   #current = "";
+  /** The last generation that this process has written everything back to. */
+  #stood = "";
   #run = "";
   #settled = false;
   #learnedAt = 0;
@@ -161,14 +163,18 @@ export class GenerationKeeper {
    * counter and read that as a declared death. All others wait for `restore`: before, a commit would find no owner and
    * read that as fenced. If any of it fails, all verbs throw `store_reset` again, so that it is done again.
    */
-  async reassert<T>(readmit: () => Promise<boolean>, restore: (readmitted: boolean) => Promise<T>): Promise<T> {
+  async reassert<T>(readmit: () => Promise<boolean>, restore: (outcome: Readmission) => Promise<T>): Promise<T> {
     const reset = this.#reset;
     try {
       await this.establish();
       const readmitted = await readmit();
       if (reset !== null && this.#reset === reset) reset.readmitted = true;
-      const result = await restore(readmitted);
-      if (this.#reset === reset) this.#reset = null;
+      const missed = ordinalOf(this.#current) > ordinalOf(this.#stood) + 1;
+      const result = await restore({ readmitted, missed });
+      if (this.#reset === reset) {
+        this.#reset = null;
+        this.#stood = this.#current;
+      }
       return result;
     } catch (error) {
       this.#markReset(this.#reset?.reason ?? reset?.reason ?? "what this node owns could not be written back");
@@ -243,6 +249,7 @@ export class GenerationKeeper {
       const confirmed = fields(await connection.run(confirmScript, [keys.generation, keys.meta], [candidate]));
       if (text(confirmed[0]) === RESET || run !== this.#run) continue;
       if (candidate !== this.#current) this.#learnedAt = clock.now();
+      if (this.#current === "") this.#stood = candidate;
       this.#current = candidate;
       this.#settled = text(confirmed[1]) === "1";
       this.#stopTimer();
@@ -298,9 +305,21 @@ export class GenerationKeeper {
   }
 }
 
+/** What a process that comes back after a reset finds. */
+export interface Readmission {
+  /** It was not declared dead. */
+  readmitted: boolean;
+  /** A whole generation passed that it was not part of. */
+  missed: boolean;
+}
+
 interface Reset {
   reason: string;
   readmitted: boolean;
+}
+
+function ordinalOf(generation: string): number {
+  return Number.parseInt(generation, 10) || 0;
 }
 
 function storeReset(what: string, reason: string): TroupeError {
