@@ -1,13 +1,14 @@
 /**
  * Where the time of an actor call goes: CPU profiles of all threads of Troupe's nodes under the load of `bench:actors`.
  *
- * Usage: `tsx test/bench/actors_profile.ts [--row threads|same-worker|processes] [--workers 1] [--seconds 3]`. Prints,
- * per thread, the busiest places and functions by self time, and writes `results/*.cpuprofile` for a viewer.
+ * Usage: `tsx test/bench/actors_profile.ts [--row threads|same-worker|processes|activate] [--workers 1] [--seconds 3]
+ * [--count 100000] [--redis]`; `count` are the actors that `activate` makes. Prints, per thread, the busiest places and functions by self time, and writes `results/*.cpuprofile` for a viewer.
  */
 import { mkdir, writeFile } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { startLeash } from "../harness/leash.ts";
+import { startRedis } from "../harness/redis.ts";
 import { buildForTalkers, nodeConfig, startTroupe, talker } from "./actors_systems.ts";
 import { printHotspots } from "./hotspots.ts";
 import { type CpuProfile, Inspector } from "./inspector.ts";
@@ -21,6 +22,8 @@ const { values } = parseArgs({
     row: { type: "string", default: "threads" },
     workers: { type: "string", default: "1" },
     seconds: { type: "string", default: "3" },
+    count: { type: "string", default: "100000" },
+    redis: { type: "boolean", default: false },
   },
 });
 const leash = startLeash();
@@ -28,11 +31,11 @@ const setting = { runtime: "node", leash, flags: ["--inspect=127.0.0.1:0"] } as 
 
 async function profile(nodes: Record<string, PeerProcess>, caller: PeerProcess, question: object): Promise<void> {
   const seconds = Number(values.seconds);
-  await caller.ask({ ...question, seconds: 1.5, inFlight: IN_FLIGHT });
+  await caller.ask({ prefix: "warm", ...question, seconds: 1.5, inFlight: IN_FLIGHT });
   const inspectors = await Promise.all(Object.values(nodes).map((node) => Inspector.attach(node.stderr)));
   let calls = 0;
   const load = async (): Promise<void> => {
-    calls = (await caller.ask<{ calls: number }>({ ...question, seconds, inFlight: IN_FLIGHT })).calls;
+    calls = (await caller.ask<{ calls: number }>({ prefix: "timed", ...question, seconds, inFlight: IN_FLIGHT })).calls;
   };
   const profiles: Map<string, CpuProfile>[] = [];
   // One inspector's profile surrounds the other's, so that all cover the same load.
@@ -62,10 +65,19 @@ try {
     await pair.close();
   } else {
     const node = talker("./actors_node.mjs", setting);
-    await node.ask({ ask: "start", config: nodeConfig("only", 1, { kind: "single_node" }) });
-    const inside = values.row === "same-worker";
-    await profile({ node }, node, inside ? { ask: "inside" } : { ask: "flood", prefix: "near" });
+    const redis = values.redis ? await startRedis() : undefined;
+    const cluster = redis === undefined ? { kind: "single_node" } : { kind: "redis", url: redis.url };
+    await node.ask({ ask: "start", config: nodeConfig("only", 1, cluster) });
+    const questions: Record<string, object> = {
+      threads: { ask: "flood", prefix: "near" },
+      "same-worker": { ask: "inside" },
+      activate: { ask: "activate", count: Number(values.count) },
+    };
+    const question = questions[values.row];
+    if (question === undefined) throw new Error(`--row: expected ${Object.keys(questions)} or processes`);
+    await profile({ node }, node, question);
     await node.close();
+    await redis?.stop();
   }
 } finally {
   await leash.close();

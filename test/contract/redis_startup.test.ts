@@ -186,6 +186,17 @@ describe("what INFO says of a server", () => {
     assert.match(examine({ min_slaves_good_slaves: "0" }) ?? "", /refuses every write.*min-replicas-to-write 0/);
   });
 
+  it("tells replicas that follow from one that is still being sent the data, which can confirm nothing", () => {
+    const { replicas, onlineReplicas } = readServer(
+      info({
+        connected_slaves: "2",
+        slave0: "ip=127.0.0.1,port=1,state=wait_bgsave,offset=0,lag=0",
+        slave1: "ip=127.0.0.1,port=2,state=online,offset=14,lag=1",
+      }),
+    );
+    assert.deepEqual([replicas, onlineReplicas], [2, 1]);
+  });
+
   it("rules out old versions, replicas and unguarded replication", () => {
     assert.match(examine({ redis_version: "5.0.7" }) ?? "", /version 5\.0\.7.*6\.0/);
     assert.match(examine({ role: "slave" }) ?? "", /replica.*primary/);

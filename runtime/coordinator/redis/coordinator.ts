@@ -183,5 +183,5 @@ export class RedisCoordinator implements Coordinator {
 
 /** Also while the replicas it must have are away: writes are refused then. */
 function isReplicated(server: RedisServer): boolean {
-  return server.replicas > 0 || server.goodReplicas !== null;
+  return server.onlineReplicas > 0 || server.goodReplicas !== null;
 }

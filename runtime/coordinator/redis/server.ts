@@ -6,8 +6,10 @@ export interface RedisServer {
   runId: string;
   version: string;
   role: string;
-  /** Replicas connected. */
+  /** Replicas connected, also those that are still being sent the data. */
   replicas: number;
+  /** Those that have it and follow: only they can confirm a write. */
+  onlineReplicas: number;
   /** Replicas that count for `min-replicas-to-write`; null where that is not set. */
   goodReplicas: number | null;
   evictionPolicy: string;
@@ -25,6 +27,8 @@ export function readServer(info: string): RedisServer {
     version: values.get("redis_version") ?? "",
     role: values.get("role") ?? "master",
     replicas: Number(values.get("connected_slaves") ?? "0"),
+    onlineReplicas: [...values].filter(([name, value]) => /^slave\d+$/.test(name) && /\bstate=online\b/.test(value))
+      .length,
     // Redis prints this line only while the option is in force.
     goodReplicas: values.has("min_slaves_good_slaves") ? Number(values.get("min_slaves_good_slaves")) : null,
     evictionPolicy: values.get("maxmemory_policy") ?? "noeviction",
