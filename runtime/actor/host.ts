@@ -33,6 +33,7 @@ import {
   type ReplyMessage,
 } from "./message.ts";
 import { OriginTable } from "./origin_table.ts";
+import { Rounds } from "./rounds.ts";
 import { Starts } from "./starts.ts";
 import type { Turn } from "./turn.ts";
 import { DeadlineWheel } from "./wheel.ts";
@@ -137,6 +138,8 @@ export class Host implements Origin {
   readonly turns = new OriginTable<Turn>();
   readonly #definitions: ReadonlyMap<string, RunnableDefinition>;
   readonly #activations = new Map<ActorId, Activation>();
+  /** Where the search for what is idle has come to. */
+  readonly #idleSearch = new Rounds(() => this.#activations.values());
   readonly #uplink: (message: Message | HostMessage) => void;
   /** Cancels that came before their call. Bounded: the oldest is forgotten, its call then runs. */
   readonly #earlyCancels = new OriginTable<CancelMessage>();
@@ -412,22 +415,21 @@ export class Host implements Origin {
     turn.onCredit?.();
   }
 
-  /** Passivates what was used longest ago once there are more residents than the cap; busy ones are passed over. */
+  /**
+   * Passivates one that was not used for long once there are more residents than the cap: the first that was not used
+   * since the search came by last (the "clock" approximation of least recently used). Busy ones are passed over.
+   */
   #makeRoom(): void {
     if (this.#activations.size <= this.#maxResidents) return;
-    let looks = ROOM_LOOKS;
-    for (const [id, activation] of this.#activations) {
-      if (looks-- === 0) return;
+    for (let looks = 0; looks < ROOM_LOOKS; looks++) {
+      const activation = this.#idleSearch.next();
+      if (activation === undefined) continue;
       const used = activation.lastUsed;
       if (activation.busy || activation.status !== "active" || used > activation.seenByClock) {
-        // Second chance: used since the last look, so it goes to the end of the line.
         activation.seenByClock = used;
-        this.#activations.delete(id);
-        this.#activations.set(id, activation);
         continue;
       }
-      activation.stop("idle");
-      return;
+      return void activation.stop("idle");
     }
   }
 

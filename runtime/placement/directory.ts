@@ -113,7 +113,7 @@ export class DirectoryClient {
   /** Makes an actor with its first state. Rejects with `already_exists`, `unavailable` (outcome unknown). */
   create(actor: ActorId, bytes: Uint8Array): Promise<Resolution> {
     return this.#limited(async () => {
-      const result = await this.#claim({ actor, create: bytes });
+      const result = await this.#claim(actor, { create: bytes });
       switch (result.outcome) {
         case "claimed":
           return { place: "here", owner: this.#mine(result.epoch), state: result.state };
@@ -184,7 +184,7 @@ export class DirectoryClient {
     return this.#limited(async () => {
       const resets = this.#resets;
       if (last !== null && !(await this.#deaths.confirmDead(last.incarnation))) return false;
-      const claimed = await this.#claim({ actor, takeover: last ?? undefined }, resets);
+      const claimed = await this.#claim(actor, { takeover: last ?? undefined }, resets);
       if (claimed.outcome !== "claimed") return false;
       const owner = this.#mine(claimed.epoch);
       if (claimed.state === null) await this.release(actor, owner);
@@ -197,7 +197,7 @@ export class DirectoryClient {
     let takeover: Owner | undefined;
     let resets = this.#resets;
     for (let round = 0; round < TRIES; round++) {
-      const result = await this.#claim({ actor, requireState, takeover }, resets);
+      const result = await this.#claim(actor, { requireState, takeover }, resets);
       resets = this.#resets;
       switch (result.outcome) {
         case "claimed":
@@ -223,42 +223,44 @@ export class DirectoryClient {
 
   /** `resets`: how many there were when its reason was learned. */
   async #claim(
-    request: Omit<ClaimRequest, "incarnation" | "operation">,
+    actor: ActorId,
+    { requireState, create, takeover }: Pick<ClaimRequest, "requireState" | "create" | "takeover">,
     resets: number = this.#resets,
   ): Promise<ClaimResult> {
-    const full = { ...request, incarnation: this.#incarnation, operation: this.#operation() };
-    const { takeover } = request;
+    const incarnation = this.#incarnation;
+    const full: ClaimRequest = { actor, incarnation, operation: this.#operation(), requireState, create, takeover };
     let result: ClaimResult;
     try {
-      result = await this.#replayed(async () => {
-        if (takeover !== undefined && resets !== this.#resets) return { outcome: "owned", owner: takeover };
-        return this.#directory.claim(full);
-      });
+      result = await this.#replayed(() =>
+        takeover !== undefined && resets !== this.#resets
+          ? Promise.resolve({ outcome: "owned", owner: takeover })
+          : this.#directory.claim(full),
+      );
     } catch (error) {
       if (!TroupeError.is(error, "store_unavailable") && !TroupeError.is(error, "store_reset")) throw error;
       if (error.started !== "no") this.#settle(() => this.#undo(full));
-      const known = request.create === undefined ? "no" : error.started;
+      const known = create === undefined ? "no" : error.started;
       // Its own code: who tries again because an owner was lost need not while the store is away.
-      throw new TroupeError("store_unavailable", `the coordinator did not place ${request.actor}: ${error.message}`, {
+      throw new TroupeError("store_unavailable", `the coordinator did not place ${actor}: ${error.message}`, {
         started: known,
         retryAfterMs: 1_000,
         cause: error,
       });
     }
-    if (full.incarnation === this.#incarnation) {
+    if (incarnation === this.#incarnation) {
       if (resets === this.#resets || result.outcome !== "claimed") return result;
       const owner = this.#mine(result.epoch);
-      if (request.create === undefined) return { outcome: "owned", owner };
-      const ending = this.#ending(request.actor, owner);
+      if (create === undefined) return { outcome: "owned", owner };
+      const ending = this.#ending(actor, owner);
       this.#settle(() => this.#directory.end(ending));
-      throw new TroupeError("unavailable", `the store was reset while it placed ${request.actor}`, {
+      throw new TroupeError("unavailable", `the store was reset while it placed ${actor}`, {
         started: "unknown",
         retryAfterMs: 1_000,
       });
     }
     // What was claimed belongs to the life that was declared dead meanwhile: anybody may take it over already.
-    throw new TroupeError("unavailable", `this node joined again while it placed ${request.actor}`, {
-      started: request.create === undefined ? "no" : "unknown",
+    throw new TroupeError("unavailable", `this node joined again while it placed ${actor}`, {
+      started: create === undefined ? "no" : "unknown",
       retryAfterMs: 50,
     });
   }
@@ -294,45 +296,56 @@ export class DirectoryClient {
   }
 
   /** Runs a store verb until its outcome is known; every try carries the same operation id. */
-  async #replayed<T>(verb: () => Promise<T>): Promise<T> {
+  #replayed<T>(verb: () => Promise<T>): Promise<T> {
     const giveUp = this.#clock.now() + REPLAY_MS;
+    // Most are answered at once: only the others pay for what follows.
+    return verb().catch((error: unknown) => this.#replay(verb, error, giveUp));
+  }
+
+  /** The first try failed with `failure`. */
+  async #replay<T>(verb: () => Promise<T>, failure: unknown, giveUp: number): Promise<T> {
+    let error = failure;
     let maybeDone = false;
     for (let attempt = 1; ; attempt++) {
       const pauseMs = RETRY_MS * 2 ** attempt;
-      try {
-        return await verb();
-      } catch (error) {
-        const passing = TroupeError.is(error, "store_unavailable") || TroupeError.is(error, "store_reset");
-        maybeDone ||= passing && error.started !== "no";
-        if (!passing || attempt >= TRIES || this.#clock.now() + pauseMs > giveUp)
-          throw maybeDone ? ofUnknownOutcome(error) : error;
-      }
+      const passing = TroupeError.is(error, "store_unavailable") || TroupeError.is(error, "store_reset");
+      if (passing) maybeDone ||= (error as TroupeError).started !== "no";
+      if (!passing || attempt >= TRIES || this.#clock.now() + pauseMs > giveUp)
+        throw maybeDone ? ofUnknownOutcome(error) : error;
       await new Promise<void>((resolve) => {
         this.#clock.after(pauseMs, resolve);
       });
+      try {
+        return await verb();
+      } catch (again) {
+        error = again;
+      }
     }
   }
 
   async #limited<T>(run: () => Promise<T>): Promise<T> {
-    if (this.#running >= this.#maxClaims) {
-      if (this.#waiting.length >= MAX_WAITING) {
-        throw new TroupeError("overloaded", `${MAX_WAITING} actors wait for their placement`, {
-          started: "no",
-          retryAfterMs: 1_000,
-          data: { reason: "claims" },
-        });
-      }
-      await new Promise<void>((resolve) => {
-        this.#waiting.push(resolve);
-      });
-    }
+    if (this.#running >= this.#maxClaims) await this.#turn();
     this.#running++;
     try {
       return await run();
     } finally {
       this.#running--;
-      this.#waiting.shift()?.();
+      if (this.#waiting.length > 0) this.#waiting.shift()?.();
     }
+  }
+
+  /** Resolves when one of those that run is over. */
+  #turn(): Promise<void> {
+    if (this.#waiting.length >= MAX_WAITING) {
+      throw new TroupeError("overloaded", `${MAX_WAITING} actors wait for their placement`, {
+        started: "no",
+        retryAfterMs: 1_000,
+        data: { reason: "claims" },
+      });
+    }
+    return new Promise<void>((resolve) => {
+      this.#waiting.push(resolve);
+    });
   }
 
   #ending(actor: ActorId, owner: Owner): Parameters<Directory["end"]>[0] {

@@ -755,7 +755,7 @@ export class Router {
     this.#queues.set(actor, queue);
     let failure: TroupeError | undefined;
     try {
-      let found = await first;
+      let found = first === undefined ? undefined : await first;
       for (;;) {
         if (found === undefined && this.#migration.keeps(actor)) {
           // What was offered is taken only when it can be used at once.
@@ -826,8 +826,10 @@ export class Router {
     }
     // A node that was asked by a peer was chosen by it.
     const asked = calls.some(({ message }) => message[2] !== this.#incarnation);
-    const owner = asked ? undefined : await this.#elsewhere(actor, kind);
-    if (owner !== undefined) return { place: "there", owner };
+    if (!asked && (kind.placement !== "prefer-local" || this.#draining)) {
+      const owner = await this.#elsewhere(actor, kind);
+      if (owner !== undefined) return { place: "there", owner };
+    }
     if (!kind.io && !this.#runsActors && !this.#draining) await this.#threadBack();
     return this.#options.directory.resolve(actor, kind.requireState);
   }
@@ -838,7 +840,6 @@ export class Router {
    */
   async #elsewhere(actor: ActorId, { placement }: KindInfo): Promise<Owner | undefined> {
     const self = this.#incarnation;
-    if (placement === "prefer-local" && !this.#draining) return undefined;
     let chosen: Incarnation | undefined;
     if (typeof placement === "object" && "colocate" in placement) {
       const other = `${placement.colocate}/${keyOf(actor)}` as ActorId;
@@ -1272,7 +1273,8 @@ const ANSWER_LANES = ["r0", "r1", "r2", "r3", "r4", "r5", "r6", "r7"];
  * Calls of one origin in the order in which they were made: those that came back after a move stand before newer ones.
  * Each origin keeps the places its calls had.
  */
-function inOrderOfOrigin(calls: readonly Inflight[]): Inflight[] {
+function inOrderOfOrigin(calls: readonly Inflight[]): readonly Inflight[] {
+  if (calls.length < 2) return calls;
   const byOrigin = new Map<string, Inflight[]>();
   const originOf = (call: Inflight): string => `${call.message[2]}/${call.message[3]}`;
   for (const call of calls) {

@@ -24,7 +24,7 @@ interface Done {
 }
 
 const IN_FLIGHT = 512;
-const WARM_UP = 2_000;
+const WARM_UP = 20_000;
 const CRASHES = 5;
 /** Readings of resident memory while calls wander over the known actors. */
 const READINGS = 5;

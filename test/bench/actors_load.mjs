@@ -10,21 +10,27 @@ export const TARGETS = 64;
 /** A caller lets the event loop run after that many answers: without sockets nothing else would, and a node whose loop does not turn refuses work. */
 const BREATHE = 16;
 
-/** `targets[i](PAYLOAD)` is one call of actor `i`. Answers the calls that were answered within the time. */
+/**
+ * `targets[i](PAYLOAD)` is one call of actor `i`. Answers the calls that were answered within the time, and how long that
+ * was. A timer ends it: a look at the clock with every call would be a tenth of what the cheapest calls cost.
+ */
 export async function flood(targets, seconds, inFlight) {
   const begin = performance.now();
-  const end = begin + seconds * 1000;
+  let took;
+  setTimeout(() => {
+    took = performance.now() - begin;
+  }, seconds * 1000);
   let calls = 0;
   const caller = async (call) => {
     for (let made = 1; ; made++) {
       await call(PAYLOAD);
-      if (performance.now() >= end) return;
+      if (took !== undefined) return;
       calls++;
       if (made % BREATHE === 0) await new Promise(setImmediate);
     }
   };
   await Promise.all(Array.from({ length: inFlight }, (_, index) => caller(targets[index % targets.length])));
-  return { calls, seconds: (end - begin) / 1000 };
+  return { calls, seconds: took / 1000 };
 }
 
 /** One call after the other, in turn over the targets. Times in microseconds. */

@@ -6,7 +6,8 @@
  *   A peer that shuts down closes its sockets one by one after its last messages, so then each is read to its end first.
  * - Messages with one lane key use one lane and keep their order, large ones among them too (`ordering.ts`).
  * - Messages of one tick share a frame. The flush runs in `setImmediate`: after all that the same round of the event loop
- *   read, so that answers which settle some promises later still travel together.
+ *   read, so that answers which settle some promises later still travel together. A tick with very many sends them in
+ *   parts, so that the peer has work while this node makes more.
  * - A message is never dropped in silence. `send` refuses a call that does not fit; an answer that does not fit is
  *   replaced by a short error; and when even that does not fit, the link closes.
  */
@@ -56,6 +57,8 @@ export interface LinkOptions {
   hooks: LinkHooks;
 }
 
+/** Messages that are sent without waiting for the tick's end. */
+const MOST_UNSENT = 64;
 /** An answer whose error fits where the answer does not. */
 const LARGE_ANSWER = 1024;
 
@@ -71,6 +74,7 @@ export class Link {
   /** Frames that came before the last socket was authenticated here; bounded by the sender's windows. */
   #early: [place: number, frame: Buffer][] = [];
   #flushing = false;
+  #unsent = 0;
 
   constructor(options: LinkOptions) {
     this.id = options.id;
@@ -175,7 +179,7 @@ export class Link {
 
   /** Sends what waits, as far as credits go. */
   flush(): void {
-    this.#flushing = false;
+    this.#unsent = 0;
     if (this.#state !== "up") return;
     for (let place = 0; place <= this.#lanes.length; place++) this.#flushPlace(place);
   }
@@ -264,12 +268,18 @@ export class Link {
 
   #queued(): "queued" {
     this.#options.counters.messagesSent.add();
-    if (!this.#flushing) {
+    if (++this.#unsent >= MOST_UNSENT) this.flush();
+    else if (!this.#flushing) {
       this.#flushing = true;
-      setImmediate(() => this.flush());
+      setImmediate(this.#endTick);
     }
     return "queued";
   }
+
+  readonly #endTick = (): void => {
+    this.#flushing = false;
+    this.flush();
+  };
 
   #flushPlace(place: number): void {
     const queue = this.#lanes[place]?.queue;

@@ -4,7 +4,9 @@
  * A thread hop costs a wake-up and a structured clone per *post*, so messages are collected and posted together when
  * the tick's code has run; throughput comes from that and from nothing else (SPIKES section 1). The post waits for
  * `setImmediate` rather than a microtask: replies are sent from promise continuations, a few microtasks apart, and a
- * microtask flush would post each of them alone (half the CPU per message at 64 in flight, no slower at 1).
+ * microtask flush would post each of them alone (half the CPU per message at 64 in flight, no slower at 1). A tick with
+ * very many posts every `MOST_PER_POST`, so that the other thread has work while this one makes more: else two threads
+ * that answer each other would take turns, and one of them would always be idle.
  *
  * ## What holds
  * - Messages arrive in the order they were sent, each exactly once, as long as both threads live. When the other
@@ -28,6 +30,8 @@ import { readyToClone } from "./cloneable.ts";
 
 /** Calls waiting on one side of a port before more are refused. */
 export const DEFAULT_PORT_LIMIT = 65_536;
+/** Messages that are posted without waiting for the tick's end. */
+const MOST_PER_POST = 128;
 /** What a refused caller is told to wait, milliseconds. */
 const RETRY_AFTER_MS = 100;
 
@@ -67,6 +71,8 @@ export class ThreadPort {
   #batch: Carried[] = [];
   #handler: ((message: Carried) => void) | undefined;
   #closed = false;
+  /** The batch is posted when this tick's code has run. */
+  #posting = false;
   /** Of the batch under way: whether handling a message failed, and why the first did. */
   #failed = false;
   #failure: unknown;
@@ -97,7 +103,11 @@ export class ThreadPort {
     } catch (error) {
       throw uncloneable(message, error);
     }
-    if (this.#batch.push(ready) === 1) setImmediate(this.#flush);
+    if (this.#batch.push(ready) >= MOST_PER_POST) this.#flush();
+    else if (!this.#posting) {
+      this.#posting = true;
+      setImmediate(this.#endTick);
+    }
   }
 
   /** Receives every message from the other side, in order. Must be set once; messages wait until it is. */
@@ -125,7 +135,12 @@ export class ThreadPort {
     });
   }
 
-  readonly #flush = (): void => {
+  readonly #endTick = (): void => {
+    this.#posting = false;
+    this.#flush();
+  };
+
+  #flush(): void {
     const batch = this.#batch;
     if (this.#closed || batch.length === 0) return;
     this.#batch = [];
@@ -138,7 +153,7 @@ export class ThreadPort {
       Atomics.sub(this.#unhandled, this.#side, batch.length);
       this.#postOneByOne(batch);
     }
-  };
+  }
 
   #postOneByOne(batch: readonly Carried[]): void {
     for (const message of batch) {

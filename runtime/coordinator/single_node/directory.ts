@@ -4,6 +4,7 @@
  */
 import type { Clock } from "../../actor/clock.ts";
 import type { ActorId, Epoch, Incarnation } from "../../actor/ids.ts";
+import { Rounds } from "../../actor/rounds.ts";
 import type {
   ClaimRequest,
   ClaimResult,
@@ -53,6 +54,7 @@ export class MemoryDirectory implements Directory, Orphans {
   readonly #records = new Map<ActorId, ActorRecord>();
   /** When a record that serves only replays or as tombstone goes. */
   readonly #expiries = new Map<ActorId, number>();
+  readonly #sweeping = new Rounds(() => this.#expiries.entries());
   #epochs = 0;
   /** The walk that is under way, by its cursor. One at a time: a new one ends it. */
   #walk: { cursor: string; rest: IterableIterator<[ActorId, ActorRecord]> } | undefined;
@@ -238,7 +240,6 @@ export class MemoryDirectory implements Directory, Orphans {
   }
 
   #expire(actor: ActorId, ms: number): void {
-    this.#expiries.delete(actor);
     this.#expiries.set(actor, this.#clock.now() + ms);
   }
 
@@ -248,19 +249,14 @@ export class MemoryDirectory implements Directory, Orphans {
     this.#changes.actor(actor);
   }
 
-  /** Looked at in turn: what has not expired yet goes to the end. */
+  /** Forgets what has expired of the next few. */
   #sweep(): void {
+    if (this.#expiries.size === 0) return;
     const now = this.#clock.now();
-    let looked = 0;
-    for (const [actor, expiry] of this.#expiries) {
-      looked += 1;
-      if (looked > SWEEP) break;
-      if (expiry <= now) {
-        this.#forget(actor);
-        continue;
-      }
-      this.#expiries.delete(actor);
-      this.#expiries.set(actor, expiry);
+    for (let looked = 0; looked < SWEEP; looked++) {
+      const [actor, expiry] = this.#sweeping.next() ?? [];
+      if (actor === undefined || expiry === undefined) return;
+      if (expiry <= now) this.#forget(actor);
     }
   }
 
@@ -285,8 +281,10 @@ function answered(record: ActorRecord, operation: string): string | undefined {
 }
 
 function remember(record: ActorRecord, operation: string, answer: string): void {
-  // `concat` leaves no spare room behind: with many records most hold one answer.
-  record.answers = record.answers.slice(2 - 2 * REMEMBERED).concat(operation, answer);
+  const { answers } = record;
+  // Neither leaves spare room behind: with many records most hold one answer.
+  record.answers =
+    answers.length === 0 ? [operation, answer] : answers.slice(2 - 2 * REMEMBERED).concat(operation, answer);
 }
 
 function stateOf(record: ActorRecord): StoredState | null {

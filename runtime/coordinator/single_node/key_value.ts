@@ -4,6 +4,7 @@
  */
 import { Buffer } from "node:buffer";
 import type { Clock } from "../../actor/clock.ts";
+import { Rounds } from "../../actor/rounds.ts";
 import type { KeyValue, KeyValueEntry, Watch, WatchEvent } from "../contract.ts";
 import { checkEntry, checkKey, DEFAULT_LIST_LIMIT } from "../entry.ts";
 import type { Changes, Life } from "./memory.ts";
@@ -24,6 +25,7 @@ export class MemoryKeyValue implements KeyValue, Watch {
   readonly #changes: Changes;
   readonly #entries = new Map<string, Entry>();
   readonly #expiring = new Set<string>();
+  readonly #sweeping = new Rounds(() => this.#expiring.values());
   readonly #watchers = new Set<{ prefix: string; listener: (event: WatchEvent) => void }>();
   #revisions = 0;
 
@@ -136,15 +138,12 @@ export class MemoryKeyValue implements KeyValue, Watch {
     return ttlMs === undefined ? Number.POSITIVE_INFINITY : this.#clock.now() + Math.max(1, Math.ceil(ttlMs));
   }
 
-  /** Looked at in turn: what has not expired yet goes to the end. */
+  /** Forgets what has expired of the next few. */
   #sweep(): void {
-    let looked = 0;
-    for (const key of this.#expiring) {
-      looked += 1;
-      if (looked > SWEEP) break;
-      if (this.#find(key) === undefined) continue;
-      this.#expiring.delete(key);
-      this.#expiring.add(key);
+    for (let looked = 0; looked < SWEEP; looked++) {
+      const key = this.#sweeping.next();
+      if (key === undefined) return;
+      this.#find(key);
     }
   }
 

@@ -49,14 +49,20 @@ test("messages with one lane key keep their order, small and huge mixed", async 
   }
 });
 
-test("messages of one tick travel in one frame per lane", async () => {
-  const [a, b] = await startPair({ lanes: 1 });
-  const before = metric(b, 'troupe_mesh_frames_total{direction="sent"}');
-  for (let id = 0; id < 100; id++) b.mesh.send(a.incarnation, `actor/${id}`, call(id, "actor/x"));
-  await until(() => a.messages.length === 100, "100 messages");
-  assert.equal(metric(b, 'troupe_mesh_frames_total{direction="sent"}') - before, 1);
-  assert.equal(metric(b, 'troupe_mesh_messages_total{direction="sent"}'), 100);
-  assert.equal(metric(a, 'troupe_mesh_messages_total{direction="received"}'), 100);
+test("messages of one tick travel in one frame per lane, very many in several", async () => {
+  for (const [messages, frames] of [
+    [60, 1],
+    [200, 4],
+  ] as const) {
+    const [a, b] = await startPair({ lanes: 1 });
+    const before = metric(b, 'troupe_mesh_frames_total{direction="sent"}');
+    for (let id = 0; id < messages; id++) b.mesh.send(a.incarnation, `actor/${id}`, call(id, "actor/x"));
+    await until(() => a.messages.length === messages, `${messages} messages`);
+    assert.equal(metric(b, 'troupe_mesh_frames_total{direction="sent"}') - before, frames);
+    assert.equal(metric(b, 'troupe_mesh_messages_total{direction="sent"}'), messages);
+    assert.equal(metric(a, 'troupe_mesh_messages_total{direction="received"}'), messages);
+    await stopAll();
+  }
 });
 
 test("plain data survives with its types", async () => {
@@ -287,9 +293,10 @@ test("a call that cannot be sent at all throws, and nothing was sent", async () 
 });
 
 test("a link that cannot even take answers is closed, not silent", async () => {
-  const [a, b] = await startStuckPair({ lanes: 1, limits: { laneQueueMessages: 100 } });
+  const [a, b] = await startStuckPair({ lanes: 1, limits: { laneQueueMessages: 100, windowBytes: 256 * 1024 } });
   let last = "queued";
-  for (let id = 0; id < 500 && last === "queued"; id++) last = b.mesh.send(a.incarnation, "x", reply(id, "answer"));
+  const answer = "x".repeat(1_000);
+  for (let id = 0; id < 5_000 && last === "queued"; id++) last = b.mesh.send(a.incarnation, "x", reply(id, answer));
   assert.equal(last, "no-link");
   await until(() => b.links.length > 1, "the link is closed");
   assert.deepEqual(b.links, ["up a", "down a closed"]);

@@ -82,10 +82,11 @@ test("losing one of its sockets ends the whole link", async () => {
   b.mesh.setPeers([{ ...a.member, meshUrl: proxy.address }]);
   await until(() => linked(a, b), "linked");
   break2 = true;
+  const begin = performance.now();
   for (let key = 0; a.links.length < 2; key++) {
     b.mesh.send(a.incarnation, `actor/${key}`, call(key, "x/y"));
     await new Promise((resolve) => setImmediate(resolve));
-    assert.ok(key < 100_000, "the link goes down");
+    assert.ok(performance.now() - begin < 10_000, "the link goes down");
   }
   assert.equal(a.links[1], "down b closed");
   await until(() => linked(a, b) && b.links.length === 3, "linked again");

@@ -56,6 +56,17 @@ test("messages of one tick travel as one array, in order", async () => {
   await Promise.resolve().then(() => near.send(call(102)));
   await until(() => batches.flat().length === 102, "all messages");
   assert.deepEqual(batches, [Array.from({ length: 102 }, (_, index) => index + 1)]);
+  // Very many do not wait for the end of it, so that the other thread has work.
+  for (let id = 103; id <= 402; id++) near.send(call(id));
+  await until(() => batches.flat().length === 402, "the rest");
+  assert.deepEqual(
+    batches.slice(1).map(({ length }) => length),
+    [128, 128, 44],
+  );
+  assert.deepEqual(
+    batches.flat(),
+    Array.from({ length: 402 }, (_, index) => index + 1),
+  );
   near.close();
   far.close();
 });
