@@ -539,6 +539,7 @@ class Node implements RunningNode {
       send: (message) => router.fromThread(IO_THREAD, message),
       leaseDeadline: () => this.#lease.read(),
       maxStarts: this.#config.overload.activations,
+      maxResidents: this.#config.overload.residents,
       development: process.env.NODE_ENV === "development",
     });
     this.#host = host;
@@ -603,6 +604,7 @@ class Node implements RunningNode {
         modules: this.#modules,
         preload: moduleUpstreamsOf(this.#config),
         maxStarts: this.#config.overload.activations,
+        maxResidents: this.#config.overload.residents,
         settings: actorSettingsOf(this.#config),
       }),
       io: (index) => this.#workerIo(index),

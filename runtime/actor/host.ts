@@ -416,12 +416,13 @@ export class Host implements Origin {
   }
 
   /**
-   * Passivates one that was not used for long once there are more residents than the cap: the first that was not used
-   * since the search came by last (the "clock" approximation of least recently used). Busy ones are passed over.
+   * Passivates once there are more residents than the cap: two for each that came, so that there are soon no more. Those
+   * go that were not used since the search came by last (the "clock" approximation of least recently used); busy ones
+   * are passed over.
    */
   #makeRoom(): void {
     if (this.#activations.size <= this.#maxResidents) return;
-    for (let looks = 0; looks < ROOM_LOOKS; looks++) {
+    for (let looks = 0, stopped = 0; looks < ROOM_LOOKS && stopped < 2; looks++) {
       const activation = this.#idleSearch.next();
       if (activation === undefined) continue;
       const used = activation.lastUsed;
@@ -429,7 +430,8 @@ export class Host implements Origin {
         activation.seenByClock = used;
         continue;
       }
-      return void activation.stop("idle");
+      activation.stop("idle");
+      stopped++;
     }
   }
 

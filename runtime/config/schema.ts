@@ -217,6 +217,9 @@ const overload = z.strictObject({
   worker_heap_mb: count(32, 1_048_576)
     .optional()
     .describe("heap of a worker, which is ended beyond it; default an equal part of three quarters of the memory"),
+  residents: count(100, 100_000_000)
+    .default(100_000)
+    .describe("actors that a thread keeps active; beyond it those that were not used for long are put to sleep"),
   activations: count(1, 100_000)
     .default(512)
     .describe("actors that are placed, and on each worker started, at once; more wait in line"),

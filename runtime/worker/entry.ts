@@ -22,6 +22,7 @@ export interface WorkerSettings {
   preload: readonly string[];
   /** Activations that run `onActivate` at once. */
   maxStarts: number;
+  maxResidents: number;
   /** What actors find in `ctx.worker.settings`. */
   settings: Readonly<Record<string, unknown>>;
 }
@@ -106,7 +107,7 @@ await runWorker<WorkerIo>(({ thread, clock, data, io, lease }): WorkerThread => 
     release: (pid) => void io.unprotect(pid).catch(() => {}),
   };
   return {
-    async init({ nodeId, incarnation, life, modules, preload, maxStarts, settings }) {
+    async init({ nodeId, incarnation, life, modules, preload, maxStarts, maxResidents, settings }) {
       const definitions = await loadDefinitions(modules);
       await importAll(preload);
       await io.kinds(kindsOf(definitions));
@@ -132,6 +133,7 @@ await runWorker<WorkerIo>(({ thread, clock, data, io, lease }): WorkerThread => 
         send: (message) => data.send(message),
         leaseDeadline: () => lease.read(),
         maxStarts,
+        maxResidents,
         firstCallId: life * CALL_IDS_PER_LIFE,
         development: process.env.NODE_ENV === "development",
       });

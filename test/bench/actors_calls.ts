@@ -113,10 +113,11 @@ export async function onNode(
   use: (node: PeerProcess) => Promise<void>,
   cluster: object = { kind: "single_node" },
   workers = 1,
+  more: object = {},
 ): Promise<void> {
   const node = talker("./actors_node.mjs", setting);
   try {
-    await node.ask({ ask: "start", config: nodeConfig("only", workers, cluster) });
+    await node.ask({ ask: "start", config: nodeConfig("only", workers, cluster, more) });
     await use(node);
   } finally {
     await node.close();

@@ -26,6 +26,8 @@ interface Done {
 const IN_FLIGHT = 512;
 const WARM_UP = 20_000;
 const CRASHES = 5;
+/** Actors that are active at once where many more are known. */
+const MOST_RESIDENT = 50_000;
 /** Readings of resident memory while calls wander over the known actors. */
 const READINGS = 5;
 
@@ -61,8 +63,11 @@ export async function measureLives(setting: Setting, scale: Scale): Promise<Life
       crashes(made, setting, workers),
     );
   }
-  await row("known", `${scale.known} actors with stored state, calls by chance`, "calls/s", (made) =>
-    wander(made, setting, scale),
+  await row(
+    "known",
+    `${scale.known} actors with stored state, ${MOST_RESIDENT} of them active, calls by chance`,
+    "calls/s",
+    (made) => wander(made, setting, scale),
   );
   return rows;
 }
@@ -116,7 +121,7 @@ async function crashes(row: LifeRow, setting: Setting, workers: number): Promise
 }
 
 async function wander(row: LifeRow, setting: Setting, { known, wander: calls }: Scale): Promise<void> {
-  await onNode(setting, async (node) => {
+  const use = async (node: Talker): Promise<void> => {
     const made = await node.ask<Done>({ ask: "create", count: known, inFlight: IN_FLIGHT });
     refuse(made);
     const resident: number[] = [];
@@ -143,7 +148,8 @@ async function wander(row: LifeRow, setting: Setting, { known, wander: calls }: 
       residentMB: megabytes,
     };
     row.what += ` (${residents} active at the end, ${failed} errors, resident MB over time: ${megabytes.join(", ")})`;
-  });
+  };
+  await onNode(setting, use, { kind: "single_node" }, 1, { overload: { residents: MOST_RESIDENT } });
 }
 
 function refuse({ failed, calls, firstError }: Done): void {

@@ -17,7 +17,7 @@ function targets(prefix) {
   });
 }
 
-/** Calls `one(index)` for `count` indexes, `inFlight` at a time. */
+/** Calls `one(index)` for `count` indexes, `inFlight` at a time. After a failure a caller lets the event loop run. */
 async function each(count, inFlight, one) {
   let next = 0;
   let failed = 0;
@@ -30,6 +30,7 @@ async function each(count, inFlight, one) {
       } catch (cause) {
         failed++;
         error ??= String(cause);
+        await new Promise(setImmediate);
       }
     }
   };

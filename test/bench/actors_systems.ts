@@ -56,9 +56,9 @@ export function talker(file: string, { runtime, leash, flags = [] }: Setting): P
     : new PeerProcess(process.execPath, [...flags, path], leash, true);
 }
 
-export function nodeConfig(id: string, workers: number, cluster: object): object {
+export function nodeConfig(id: string, workers: number, cluster: object, more: object = {}): object {
   const anywhere = { bind_address: "127.0.0.1:0" };
-  return { node: { id }, gateway: { server: anywhere }, mesh: anywhere, workers, cluster };
+  return { node: { id }, gateway: { server: anywhere }, mesh: anywhere, workers, cluster, ...more };
 }
 
 export function pairSystems(setting: Setting): PairSystem[] {

@@ -6,8 +6,8 @@
  *   A peer that shuts down closes its sockets one by one after its last messages, so then each is read to its end first.
  * - Messages with one lane key use one lane and keep their order, large ones among them too (`ordering.ts`).
  * - Messages of one tick share a frame. The flush runs in `setImmediate`: after all that the same round of the event loop
- *   read, so that answers which settle some promises later still travel together. A tick with very many sends them in
- *   parts, so that the peer has work while this node makes more.
+ *   read, so that answers which settle some promises later still travel together. A tick with very many sends the
+ *   first of them earlier, `EARLY_FLUSHES` times `PER_FLUSH`, so that the peer has work while this node makes more.
  * - A message is never dropped in silence. `send` refuses a call that does not fit; an answer that does not fit is
  *   replaced by a short error; and when even that does not fit, the link closes.
  */
@@ -57,8 +57,9 @@ export interface LinkOptions {
   hooks: LinkHooks;
 }
 
-/** Messages that are sent without waiting for the tick's end. */
-const MOST_UNSENT = 64;
+/** Messages that are sent without waiting for the tick's end, and how often a tick may do that. */
+const PER_FLUSH = 64;
+const EARLY_FLUSHES = 16;
 /** An answer whose error fits where the answer does not. */
 const LARGE_ANSWER = 1024;
 
@@ -75,6 +76,8 @@ export class Link {
   #early: [place: number, frame: Buffer][] = [];
   #flushing = false;
   #unsent = 0;
+  /** Flushes of this tick before its end. */
+  #earlyFlushes = 0;
 
   constructor(options: LinkOptions) {
     this.id = options.id;
@@ -268,16 +271,20 @@ export class Link {
 
   #queued(): "queued" {
     this.#options.counters.messagesSent.add();
-    if (++this.#unsent >= MOST_UNSENT) this.flush();
-    else if (!this.#flushing) {
+    this.#unsent++;
+    if (!this.#flushing) {
       this.#flushing = true;
       setImmediate(this.#endTick);
+    } else if (this.#unsent >= PER_FLUSH && this.#earlyFlushes < EARLY_FLUSHES) {
+      this.#earlyFlushes++;
+      this.flush();
     }
     return "queued";
   }
 
   readonly #endTick = (): void => {
     this.#flushing = false;
+    this.#earlyFlushes = 0;
     this.flush();
   };
 

@@ -5,8 +5,10 @@
  * the tick's code has run; throughput comes from that and from nothing else (SPIKES section 1). The post waits for
  * `setImmediate` rather than a microtask: replies are sent from promise continuations, a few microtasks apart, and a
  * microtask flush would post each of them alone (half the CPU per message at 64 in flight, no slower at 1). A tick with
- * very many posts every `MOST_PER_POST`, so that the other thread has work while this one makes more: else two threads
- * that answer each other would take turns, and one of them would always be idle.
+ * very many posts the first of them earlier, `EARLY_POSTS` times `PER_POST`, so that the other thread has work while this
+ * one makes more: else two threads that answer each other would take turns, and one of them would always be idle. Not all
+ * of them, because Node.js hands over what arrives meanwhile in the same tick: two threads that answer each other at once
+ * would keep this one's event loop from turning.
  *
  * ## What holds
  * - Messages arrive in the order they were sent, each exactly once, as long as both threads live. When the other
@@ -30,8 +32,9 @@ import { readyToClone } from "./cloneable.ts";
 
 /** Calls waiting on one side of a port before more are refused. */
 export const DEFAULT_PORT_LIMIT = 65_536;
-/** Messages that are posted without waiting for the tick's end. */
-const MOST_PER_POST = 128;
+/** Messages in a post that does not wait for the tick's end, and how many such posts a tick may have. */
+const PER_POST = 128;
+const EARLY_POSTS = 8;
 /** What a refused caller is told to wait, milliseconds. */
 const RETRY_AFTER_MS = 100;
 
@@ -73,6 +76,8 @@ export class ThreadPort {
   #closed = false;
   /** The batch is posted when this tick's code has run. */
   #posting = false;
+  /** Posts of this tick before its end. */
+  #early = 0;
   /** Of the batch under way: whether handling a message failed, and why the first did. */
   #failed = false;
   #failure: unknown;
@@ -103,10 +108,13 @@ export class ThreadPort {
     } catch (error) {
       throw uncloneable(message, error);
     }
-    if (this.#batch.push(ready) >= MOST_PER_POST) this.#flush();
-    else if (!this.#posting) {
+    const size = this.#batch.push(ready);
+    if (!this.#posting) {
       this.#posting = true;
       setImmediate(this.#endTick);
+    } else if (size >= PER_POST && this.#early < EARLY_POSTS) {
+      this.#early++;
+      this.#flush();
     }
   }
 
@@ -137,6 +145,7 @@ export class ThreadPort {
 
   readonly #endTick = (): void => {
     this.#posting = false;
+    this.#early = 0;
     this.#flush();
   };
 

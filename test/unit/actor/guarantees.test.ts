@@ -107,6 +107,11 @@ describe("activation", () => {
       for (let i = 0; i < 40; i++) assert.equal(await node.actor(Small, `k${i}`).add(), round);
     }
     assert.ok(node.host.residents <= 12, `${node.host.residents}`);
+    // Busy ones cannot go, so many calls at once make more; afterwards there are soon no more than the cap again.
+    await Promise.all(Array.from({ length: 200 }, (_, i) => node.actor(Small, `b${i}`).add()));
+    assert.ok(node.host.residents > 12, `${node.host.residents}`);
+    for (let i = 0; i < 250; i++) await node.actor(Small, `c${i}`).add();
+    assert.ok(node.host.residents <= 12, `${node.host.residents}`);
   });
 });
 
