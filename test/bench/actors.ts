@@ -3,7 +3,7 @@
  * in one run. What each row is, and where its caller lives, is in README.md beside this file.
  *
  * Options: `--rows ws,troupe-1,…` (all; names are printed first in each line of the tables), `--seconds S` (3) per
- * window, `--rounds N` (3) windows of each, `--activations N` (50000), `--known N` (1000000) and `--wander N` (500000)
+ * window, `--rounds N` (3) windows of each, `--activations N` (50000), `--known N` (1000000) and `--wander N` (1000000)
  * calls over them, `--runtime node|deno` for Troupe and the ceilings.
  */
 import { mkdir, writeFile } from "node:fs/promises";
@@ -26,7 +26,7 @@ const { values } = parseArgs({
     rounds: { type: "string", default: "3" },
     activations: { type: "string", default: "50000" },
     known: { type: "string", default: "1000000" },
-    wander: { type: "string", default: "500000" },
+    wander: { type: "string", default: "1000000" },
     runtime: { type: "string", default: "node" },
   },
 });

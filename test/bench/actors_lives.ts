@@ -29,7 +29,7 @@ const CRASHES = 5;
 /** Actors that are active at once where many more are known. */
 const MOST_RESIDENT = 50_000;
 /** Readings of resident memory while calls wander over the known actors. */
-const READINGS = 5;
+const READINGS = 10;
 
 export async function measureLives(setting: Setting, scale: Scale): Promise<LifeRow[]> {
   const rows: LifeRow[] = [];

@@ -21,8 +21,8 @@ import { checkOperation } from "../operation.ts";
 import type { DueIndex } from "./due_index.ts";
 import type { Changes, Life } from "./memory.ts";
 
-/** Ownership operations a record remembers for replays. */
-const REMEMBERED = 4;
+/** Ownership operations a record remembers for replays: of a store in the same process few answers are ever lost. */
+const REMEMBERED = 2;
 /** A record without owner, state and tombstone is only good for replays; it goes after this. */
 const FORGET_MS = 600_000;
 /** Records looked at for expiry with each verb that may add one. */
