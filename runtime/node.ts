@@ -291,6 +291,7 @@ class Node implements RunningNode {
       streams: this.#streams,
       clock: this.#clock,
       log: this.#log,
+      metrics: this.#metrics,
       bodyLimit: max_body_bytes,
     });
     const management = new NodeManagement({

@@ -32,6 +32,7 @@
  */
 import { type ActorContext, defineActor } from "../../runtime/actor/define.ts";
 import { TroupeError } from "../../runtime/actor/errors.ts";
+import { refusalSeries } from "../../runtime/observe/refusals.ts";
 import { elapsed, reopened } from "../delivery/reopened.ts";
 import { CancellationScopeState, MAX_JOINERS, MAX_PARENTS } from "./scope.ts";
 
@@ -59,13 +60,13 @@ export const Cancellation = defineActor({
     async *join(ctx, parent?: string | null): AsyncGenerator<ScopeEvent> {
       const scope = ctx.instance;
       const joiner = scope.join();
-      if (joiner === undefined) throw overloaded(`cancellation scope "${ctx.key}" has ${MAX_JOINERS} joiners`);
+      if (joiner === undefined) throw full(ctx, `has ${MAX_JOINERS} joiners`);
       ctx.signal.addEventListener("abort", () => scope.leave(joiner), { once: true });
       try {
         if (typeof parent === "string") {
           const following = scope.follow(parent);
           if (following === undefined) {
-            throw overloaded(`cancellation scope "${ctx.key}" follows ${MAX_PARENTS} parents`);
+            throw full(ctx, `follows ${MAX_PARENTS} parents`);
           }
           await Promise.race([following, joiner.over]);
         }
@@ -117,6 +118,7 @@ async function followParent(ctx: Context, parent: string, signal: AbortSignal, i
   }
 }
 
-function overloaded(why: string): TroupeError {
-  return new TroupeError("overloaded", why, { retryAfterMs: 1_000 });
+function full({ key, worker }: Pick<Context, "key" | "worker">, why: string): TroupeError {
+  worker.count(refusalSeries("cancellation"));
+  return new TroupeError("overloaded", `cancellation scope "${key}" ${why}`, { retryAfterMs: 1_000 });
 }

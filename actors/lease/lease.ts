@@ -31,6 +31,7 @@
  */
 import { type ActorContext, concurrent, defineActor } from "../../runtime/actor/define.ts";
 import { TroupeError } from "../../runtime/actor/errors.ts";
+import { refusalSeries } from "../../runtime/observe/refusals.ts";
 import { LeaseLine, MAX_WAITERS, type StoredGrant, type Waiter } from "./line.ts";
 
 export interface AcquireRequest {
@@ -174,6 +175,7 @@ async function acquire(ctx: Context, request: AcquireRequest): Promise<LeaseGran
       waiter.fail(signal.reason);
     }
     if (!line.join(waiter)) {
+      ctx.worker.count(refusalSeries("lease"));
       const why = `lease "${ctx.key}": ${MAX_WAITERS} callers wait for it`;
       return reject(new TroupeError("overloaded", why, { started: "no", retryAfterMs: 1_000 }));
     }

@@ -22,6 +22,7 @@
  */
 import { type ActorContext, defineActor } from "../../runtime/actor/define.ts";
 import { TroupeError } from "../../runtime/actor/errors.ts";
+import { refusalSeries } from "../../runtime/observe/refusals.ts";
 import { fired } from "../delivery/reopened.ts";
 import { type Life, MAX_MEMBERS, type PresenceEvent, PresenceGroup, type PresentMember } from "./group.ts";
 
@@ -102,6 +103,7 @@ export const Presence = defineActor({
 });
 
 function full(ctx: Context): TroupeError {
+  ctx.worker.count(refusalSeries("presence"));
   return new TroupeError("overloaded", `presence group "${ctx.key}" has ${MAX_MEMBERS} members`, {
     retryAfterMs: 1_000,
   });

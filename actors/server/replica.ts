@@ -7,6 +7,7 @@
  */
 import type { WorkerServices } from "../../runtime/actor/define.ts";
 import { type AbortReason, TroupeError } from "../../runtime/actor/errors.ts";
+import { refusalSeries } from "../../runtime/observe/refusals.ts";
 import { createUpstreamClient, type Permit, type Permits } from "../../transports/upstream/client.ts";
 import {
   type Catalogue,
@@ -100,6 +101,7 @@ export class Replica implements Permits {
   acquire(): Promise<Permit> {
     const { name, maxProcesses } = this.config;
     if (this.#held >= maxProcesses) {
+      this.#services.count(refusalSeries("upstream"));
       const message = `upstream ${name}: ${this.#held} connections on this node, the most that max_processes allows`;
       return Promise.reject(new TroupeError("overloaded", message, { started: "no", retryAfterMs: 1_000 }));
     }

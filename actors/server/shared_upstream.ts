@@ -19,6 +19,7 @@
  */
 import type { WorkerServices } from "../../runtime/actor/define.ts";
 import { type AbortReason, abortReasonOf, isCancel, TroupeError } from "../../runtime/actor/errors.ts";
+import { refusalSeries } from "../../runtime/observe/refusals.ts";
 import { createUpstreamClient, type Permits } from "../../transports/upstream/client.ts";
 import {
   type ChannelClosed,
@@ -336,6 +337,7 @@ export class SharedUpstream implements UpstreamOwner {
     let subscription = this.#subscriptions.get(uri);
     if (subscription === undefined) {
       if (this.#subscriptions.size >= MAX_SUBSCRIPTIONS) {
+        this.#services.count(refusalSeries("upstream"));
         const message = `upstream ${this.#config.name}: ${MAX_SUBSCRIPTIONS} resources are subscribed to already`;
         throw new TroupeError("overloaded", message, { started: "no", retryAfterMs: 1_000 });
       }

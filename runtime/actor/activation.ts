@@ -22,7 +22,6 @@
  * checks (incarnation, epoch) and version: `fenced` or `conflict` means that somebody else owns the actor, and this
  * activation stops without touching anything outside (losing ownership is not a cancel).
  */
-import type { RefusalSeries } from "../observe/refusals.ts";
 import { decodeEnvelope, decodeHandover, encodeEnvelope, encodeHandover } from "./codec.ts";
 import type {
   ActorContext,
@@ -236,9 +235,7 @@ export class Activation implements StartContext<unknown, unknown> {
       return;
     }
     if (!this.#enqueue(turn)) {
-      const series: RefusalSeries = 'troupe_refusals_total{reason="mailbox"}';
-      host.services.count(series);
-      host.services.events.emit({ type: "shed", actor: this.id, reason: "mailbox" });
+      host.refused("mailbox", this.id);
       const overloaded = new TroupeError("overloaded", `${this.id}: its mailbox is full (${this.queued} messages)`, {
         started: "no",
         retryAfterMs: 100,
@@ -688,9 +685,7 @@ export class Activation implements StartContext<unknown, unknown> {
   #startStream(turn: Turn, method: RunnableDefinition["methods"][string], args: readonly unknown[]): void {
     this.#streams ??= new Set();
     if (this.#streams.size >= MAX_STREAMS) {
-      const series: RefusalSeries = 'troupe_refusals_total{reason="streams"}';
-      this.host.services.count(series);
-      this.host.services.events.emit({ type: "shed", actor: this.id, reason: "streams" });
+      this.host.refused("streams", this.id);
       const overloaded = new TroupeError("overloaded", `${this.id} has ${MAX_STREAMS} open streams`, {
         started: "no",
         retryAfterMs: 1_000,

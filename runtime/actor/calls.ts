@@ -46,6 +46,8 @@ export interface Origin {
   readonly wheel: DeadlineWheel;
   /** Sends towards the actor. May throw a `TroupeError`: nothing was sent then. */
   send(message: Message): void;
+  /** A call of `actor` was refused at a bound. */
+  refused(reason: "pending", actor: ActorId): void;
 }
 
 /** The turn in which a call is made. */
@@ -293,6 +295,7 @@ export class Calls {
       });
     }
     if (this.#pending.size >= MAX_PENDING) {
+      this.#origin.refused("pending", actor);
       return new TroupeError("overloaded", `${MAX_PENDING} calls of this thread wait for an answer`, {
         started: "no",
         retryAfterMs: 1_000,

@@ -6,6 +6,7 @@
  * the event loop gets its turn, so sockets and timers are never starved.
  */
 import type { StandardSchemaV1 } from "@standard-schema/spec";
+import type { RefusalReason, RefusalSeries } from "../observe/refusals.ts";
 import { Activation, SLOW_TURN_MS } from "./activation.ts";
 import { Calls, type Origin } from "./calls.ts";
 import type { Clock } from "./clock.ts";
@@ -347,6 +348,7 @@ export class Host implements Origin {
       return this.#uplink([HostMessageType.Through, id, epoch]);
     }
     if (held.length >= MAX_HELD) {
+      this.refused("held", id);
       throw new TroupeError("overloaded", `${MAX_HELD} calls of this thread wait for ${id}`, {
         started: "no",
         retryAfterMs: 100,
@@ -433,6 +435,13 @@ export class Host implements Origin {
       activation.stop("idle");
       stopped++;
     }
+  }
+
+  /** @internal Something of `actor` was refused at a bound: counts and tells it. */
+  refused(reason: RefusalReason, actor: ActorId): void {
+    const series: RefusalSeries = `troupe_refusals_total{reason="${reason}"}`;
+    this.services.count(series);
+    this.services.events.emit({ type: "shed", actor, reason });
   }
 
   /** @internal Whether a slow turn is noticed for the first time. */

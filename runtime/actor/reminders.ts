@@ -125,6 +125,7 @@ export class ReminderTable implements Reminders {
       });
     }
     if (this.#entries.size >= MAX_REMINDERS && !this.#entries.has(name)) {
+      host.refused("alarms", id);
       throw new TroupeError("overloaded", `${id} has ${MAX_REMINDERS} reminders; delete some first`, { started: "no" });
     }
     const { atMs, everyMs, missed = "coalesce", data } = options;

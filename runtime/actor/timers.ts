@@ -62,6 +62,7 @@ export class Timers {
       );
     }
     if (this.#timers.size >= MAX_TIMERS) {
+      host.refused("alarms", id);
       throw new TroupeError("overloaded", `${id} has ${MAX_TIMERS} timers; cancel some first`, { started: "no" });
     }
     if (status === "stopping" || status === "stopped") return () => {};

@@ -10,6 +10,10 @@ export const REFUSALS_HELP = "Calls, activations and sessions refused at a bound
 export const REFUSAL_REASONS = {
   mailbox: "an actor's mailbox",
   streams: "an actor's open streams",
+  alarms: "an actor's timers or reminders",
+  pending: "calls of one thread that wait for their answer",
+  held: "calls of one thread that wait for an actor that moves",
+  thread: "what is queued for a worker thread",
   calls: "calls on record in the node's router",
   placement: "calls that wait for one actor's placement",
   claims: "actors that wait for their placement",
@@ -19,9 +23,20 @@ export const REFUSAL_REASONS = {
   heap: "the heap of the node or of one of its workers",
   sessions: "the sessions of the node",
   principal: "the sessions of one caller",
+  bodies: "request bodies that wait for their answer",
+  event_streams: "event streams of clients",
+  upstream: "requests, connections or subscriptions of an upstream server",
+  lease: "callers that wait for one lease",
+  presence: "members of one presence group",
+  cancellation: "joiners or parents of one cancellation scope",
+  store: "commands that wait for the coordinator's store",
 } as const;
 
 export type RefusalReason = keyof typeof REFUSAL_REASONS;
 
-/** The counter of one reason, as `Metrics.add` and `WorkerServices.count` take it. */
+/** The counter of one reason, as `WorkerServices.count` takes it. */
 export type RefusalSeries = `${typeof REFUSALS_METRIC}{reason="${RefusalReason}"}`;
+
+export function refusalSeries(reason: RefusalReason): RefusalSeries {
+  return `${REFUSALS_METRIC}{reason="${reason}"}`;
+}

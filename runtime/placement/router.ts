@@ -620,6 +620,7 @@ export class Router {
       this.#forward(call);
     } catch (error) {
       if (!TroupeError.is(error)) throw error;
+      if (error.code === "overloaded") this.#shed(call.message[4], "thread", error.message, 0);
       this.#fail(call, error.code, error.message, "no", error.retryAfterMs);
     }
   }
@@ -792,8 +793,10 @@ export class Router {
     if (this.#queues.get(actor) === queue) this.#queues.delete(actor);
     const running = this.#local.get(actor)?.owner.epoch;
     for (const call of this.#unordered ? queue.calls : inOrderOfOrigin(queue.calls)) {
-      if (failure !== undefined && isClaims(failure)) this.#failShed(call, "claims", failure.message, 1_000);
-      else if (failure !== undefined) this.#fail(call, failure.code, failure.message, "no", failure.retryAfterMs);
+      if (failure?.code === "overloaded") {
+        const reason = isClaims(failure) ? "claims" : "store";
+        this.#failShed(call, reason, failure.message, failure.retryAfterMs ?? 1_000);
+      } else if (failure !== undefined) this.#fail(call, failure.code, failure.message, "no", failure.retryAfterMs);
       else if (this.#isFor(call, running, queue.leaving)) this.#dispatch(call);
       else this.#sendBack(call);
     }

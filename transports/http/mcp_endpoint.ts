@@ -21,6 +21,8 @@ import { errorText, isObject, RpcCode } from "../../actors/session/rpc.ts";
 import type { Clock } from "../../runtime/actor/clock.ts";
 import { TroupeError } from "../../runtime/actor/errors.ts";
 import type { Logger } from "../../runtime/observe/log.ts";
+import type { Metrics } from "../../runtime/observe/metrics.ts";
+import { REFUSALS_HELP, REFUSALS_METRIC, type RefusalReason } from "../../runtime/observe/refusals.ts";
 import type { RpcId } from "../upstream/contract.ts";
 import { type Body, BodyBudget, readBody, refuseUpload } from "./body.ts";
 import {
@@ -51,6 +53,7 @@ export interface McpEndpointOptions {
   streams: SseStreams;
   clock: Clock;
   log: Logger;
+  metrics: Metrics;
   /** Largest body, bytes. Default 4 MiB. */
   bodyLimit?: number;
   /** What all bodies that wait for their answer may hold together, bytes. Default 256 MiB. */
@@ -150,6 +153,7 @@ export class McpEndpoint {
         return refuseUpload(exchange, 413, errorText(null, { code: SERVER_ERROR, message }));
       }
       case "overloaded": {
+        this.#refused("bodies");
         const message = "too many request bodies are waiting on this node";
         const failure = describeFailure(new TroupeError("overloaded", message, { started: "no" }), null);
         return refuseUpload(exchange, failure.status, failure.body, failure.headers);
@@ -327,6 +331,7 @@ export class McpEndpoint {
     const isAnswer = call.stream !== null;
     // The stream of a POST is bounded by the bodies that wait; its work has begun, so it must be let through.
     if (streams.full && !isAnswer) {
+      this.#refused("event_streams");
       const message = `${streams.size} event streams are open on this node`;
       return this.#fail(exchange, new TroupeError("overloaded", message, { started: "no" }), id);
     }
@@ -390,6 +395,10 @@ export class McpEndpoint {
   }
 
   // Refusals
+
+  #refused(reason: RefusalReason): void {
+    this.#options.metrics.counter(REFUSALS_METRIC, REFUSALS_HELP, { reason }).add();
+  }
 
   #fail(exchange: Exchange, error: unknown, id: RpcId | null): void {
     const failure = describeFailure(error, id);

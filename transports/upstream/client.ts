@@ -27,6 +27,7 @@
  */
 import type { WorkerServices } from "../../runtime/actor/define.ts";
 import { type AbortReason, TroupeError } from "../../runtime/actor/errors.ts";
+import { refusalSeries } from "../../runtime/observe/refusals.ts";
 import { CrashBackoff } from "./backoff.ts";
 import { type ChannelPast, openChannel } from "./channel.ts";
 import {
@@ -644,6 +645,7 @@ class DirectUpstreamClient implements UpstreamClient {
   }
 
   #overloaded(): TroupeError {
+    this.#deps.services.count(refusalSeries("upstream"));
     return new TroupeError("overloaded", `upstream ${this.name} has more requests than it takes`, {
       started: "no",
       retryAfterMs: 100,

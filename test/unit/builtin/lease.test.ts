@@ -317,6 +317,7 @@ describe("a lease", () => {
       await assert.rejects(ref.acquire({ holder: "one more", ttlMs: LONG }), (error) =>
         TroupeError.is(error, "overloaded"),
       );
+      assert.equal(a.counts.get('troupe_refusals_total{reason="lease"}'), 1);
       assert.equal(await a.actor(Lease, "x").release({ holder: "p", fence }), true);
       assert.equal((await waiting[0])?.holder, "h0");
       cluster.kill(b);

@@ -130,6 +130,7 @@ test("more bodies than the node may hold: 503, and room again when they are answ
   const refused = await post(edge, PING, session);
   assert.deepEqual(rpcError(refused, 503, -32000).data, { code: "overloaded", started: "no", retryable: true });
   assert.equal(refused.headers["retry-after"], "1");
+  assert.match(edge.metrics.text(), /troupe_refusals_total\{reason="bodies"\} 1/);
   release();
   for (const answer of await Promise.all(waiting)) assert.equal(answer.status, 202);
   assert.equal((await post(edge, PING, session)).status, 202);

@@ -213,6 +213,7 @@ export async function startEdge(t: TestContext, options: EdgeOptions = {}): Prom
     streams,
     clock,
     log,
+    metrics,
     ...options.endpoint,
   });
   const routes = [

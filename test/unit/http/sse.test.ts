@@ -233,6 +233,7 @@ test("more streams than the node may hold: 503", async (t) => {
   await until(() => edge.streams.size === 1, "the stream");
   const headers = { accept: "text/event-stream", "mcp-session-id": sessionId };
   assert.equal(rpcError(await request(edge, "GET", "/mcp", headers), 503, -32000).data?.code, "overloaded");
+  assert.match(edge.metrics.text(), /troupe_refusals_total\{reason="event_streams"\} 1/);
   client.destroy();
 });
 
