@@ -149,7 +149,7 @@ export class ChaosClient {
       await this.#pause(takesMs / 3);
       cancelled = true;
       const why = { requestId: id, reason: "the chaos client has changed its mind" };
-      await this.#insist({ jsonrpc: "2.0", method: "notifications/cancelled", params: why });
+      await this.#insist({ jsonrpc: "2.0", method: "notifications/cancelled", params: why }, entry);
     };
     const cancelling = cancel();
     const end = await this.#perform(entry, { jsonrpc: "2.0", id, method: "tools/call", params }, () => cancelled);
@@ -178,7 +178,7 @@ export class ChaosClient {
             lastId = event.id;
             record({ kind: "event", session, connection, id: event.id, data: event.data, at: now() });
           }
-          response ??= this.#take(event, message.id);
+          response ??= this.#take(event, message.id, entry);
           // A stream may tell more after the response, and ends by itself.
           return true;
         },
@@ -206,17 +206,17 @@ export class ChaosClient {
   }
 
   /** What an event is for the call `id`: its response, or a question to answer. */
-  #take({ data }: Event, id: string): Message | undefined {
+  #take({ data }: Event, id: string, entry?: CallRecord): Message | undefined {
     if (data === "") return undefined;
     const message = JSON.parse(data) as Message;
     if (message.method === undefined) return message.id === id ? message : undefined;
-    if (message.method === "elicitation/create") void this.#reply(message);
+    if (message.method === "elicitation/create") void this.#reply(message, entry);
     return undefined;
   }
 
-  #reply({ id, params }: Message): Promise<unknown> {
+  #reply({ id, params }: Message, entry?: CallRecord): Promise<unknown> {
     const result = { action: "accept", content: { word: `word for ${params?.message}` } };
-    return this.#insist({ jsonrpc: "2.0", id, result });
+    return this.#insist({ jsonrpc: "2.0", id, result }, entry);
   }
 
   // The GET stream
@@ -277,17 +277,17 @@ export class ChaosClient {
   // HTTP
 
   /** A message that must arrive: sent until it is accepted, refused for good, or the client stops. */
-  async #insist(message: Record<string, unknown>): Promise<void> {
+  async #insist(message: Record<string, unknown>, entry?: CallRecord): Promise<void> {
     const session = this.#session;
     for (let tries = 0; tries < 50 && session === this.#session; tries++) {
-      const { status } = await this.#post(message);
+      const { status } = await this.#post(message, entry);
       if (status > 0 && status < 500) return;
       await this.#pause(RETRY_MS, true);
     }
   }
 
-  #post(message: Record<string, unknown>): Promise<Answer> {
-    return this.#request("POST", this.#session, { body: message, quietMs: STREAM_QUIET_MS });
+  #post(message: Record<string, unknown>, entry?: CallRecord): Promise<Answer> {
+    return this.#request("POST", this.#session, { body: message, quietMs: STREAM_QUIET_MS }, entry);
   }
 
   async #request(

@@ -35,7 +35,7 @@ export interface CallRecord {
   at: number;
   endedAt: number | undefined;
   end: End | undefined;
-  /** Names of its HTTP requests, resumes included, as the proxy logged them. */
+  /** Names of its HTTP requests, as the proxy logged them; also resumes, a cancel, answers to what it asked. */
   requests: string[];
 }
 

@@ -1,6 +1,9 @@
 /**
  * Clients of the chaos run made with the SDKs, v1 and v2: what they do with a broken stream or a refusal is theirs, and
  * a session must serve them all the same. Each makes one call at a time, so the requests of that time belong to it.
+ *
+ * One thing their transport does for them: the SDKs drop the answer to a question when the node that it comes to refuses
+ * it (503, not started), and the call that asked would wait for it. It is sent again until a node takes it.
  */
 import { Client as ClientV2, StreamableHTTPClientTransport as TransportV2 } from "@modelcontextprotocol/client";
 import { Client as ClientV1 } from "@modelcontextprotocol/sdk/client/index.js";
@@ -29,6 +32,8 @@ const RECONNECTION = {
   reconnectionDelayGrowFactor: 1.2,
   maxRetries: 60,
 };
+
+const ANSWER_AGAIN_MS = 300;
 
 export class SdkClient {
   readonly #options: SdkClientOptions;
@@ -125,6 +130,15 @@ export class SdkClient {
   }
 
   readonly #fetch = async (input: string | URL | Request, init?: RequestInit): Promise<Response> => {
+    for (;;) {
+      const response = await this.#send(input, init);
+      if (response.status !== 503 || !isAnswer(init?.body) || this.#stopped) return response;
+      await response.body?.cancel();
+      await new Promise((resolve) => setTimeout(resolve, ANSWER_AGAIN_MS));
+    }
+  };
+
+  async #send(input: string | URL | Request, init?: RequestInit): Promise<Response> {
     const { name, now, record } = this.#options;
     const request = `${name}/h${(++this.#lastId).toString(36)}`;
     this.#current?.requests.push(request);
@@ -134,7 +148,12 @@ export class SdkClient {
     const response = await fetch(input, { ...init, headers });
     if (session !== null) record({ kind: "status", session, status: response.status, at: now() });
     return response;
-  };
+  }
+}
+
+/** A body that is the client's answer to a server's request. */
+function isAnswer(body: RequestInit["body"]): boolean {
+  return typeof body === "string" && !Object.hasOwn(JSON.parse(body) as object, "method");
 }
 
 /** An error of the SDK as the end of a call: what the server said is in its data or its message. */
