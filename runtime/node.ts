@@ -760,7 +760,11 @@ class Node implements RunningNode {
 
   #load(): number {
     const { calls = 0, residents = 0, full = false } = this.#router ?? {};
-    return loadOf(this.#loopDelay.averageMs, calls, residents, full);
+    let queuedBytes = this.#host?.queued.bytes ?? 0;
+    for (let index = 0; index < (this.#pool?.size ?? 0); index++) {
+      queuedBytes += this.#pool?.vitals(index)?.queuedBytes ?? 0;
+    }
+    return loadOf({ delayMs: this.#loopDelay.averageMs, calls, queuedBytes, residents, full });
   }
 
   /** Tells the peers how busy this node is, once a second. */

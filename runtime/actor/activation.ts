@@ -303,7 +303,11 @@ export class Activation implements StartContext<unknown, unknown> {
   /** False: the mailbox is full. */
   #enqueue(turn: Turn): boolean {
     const { mailbox: bounds } = this.definition;
-    this.#mailbox ??= new Mailbox(bounds?.messages ?? MAILBOX_MESSAGES, bounds?.bytes ?? MAILBOX_BYTES);
+    this.#mailbox ??= new Mailbox(
+      bounds?.messages ?? MAILBOX_MESSAGES,
+      bounds?.bytes ?? MAILBOX_BYTES,
+      this.host.queued,
+    );
     return this.#mailbox.push(turn);
   }
 

@@ -21,6 +21,7 @@ import type {
 import { encodeError, TroupeError } from "./errors.ts";
 import { freeze } from "./frozen.ts";
 import { type ActorId, type Epoch, type Incarnation, kindOf } from "./ids.ts";
+import type { Queued } from "./mailbox.ts";
 import {
   type CallMessage,
   type CancelMessage,
@@ -139,6 +140,8 @@ export class Host implements Origin {
   readonly turns = new OriginTable<Turn>();
   readonly #definitions: ReadonlyMap<string, RunnableDefinition>;
   readonly #activations = new Map<ActorId, Activation>();
+  /** What waits in mailboxes here. */
+  readonly queued: Queued = { bytes: 0 };
   /** Where the search for what is idle has come to. */
   readonly #idleSearch = new Rounds(() => this.#activations.values());
   readonly #uplink: (message: Message | HostMessage) => void;

@@ -10,16 +10,24 @@ import type { Turn } from "./turn.ts";
 export const MAILBOX_MESSAGES = 1_024;
 export const MAILBOX_BYTES = 4 * 1024 * 1024;
 
+/** What waits in the mailboxes of one thread together. */
+export interface Queued {
+  bytes: number;
+}
+
 export class Mailbox {
   readonly #maxMessages: number;
   readonly #maxBytes: number;
+  readonly #queued: Queued;
   readonly #lanes: (Turn[] | undefined)[] = [undefined, undefined, undefined];
   #count = 0;
   #bytes = 0;
 
-  constructor(maxMessages: number, maxBytes: number) {
+  /** Counts also to `queued`. */
+  constructor(maxMessages: number, maxBytes: number, queued: Queued) {
     this.#maxMessages = maxMessages;
     this.#maxBytes = maxBytes;
+    this.#queued = queued;
   }
 
   get size(): number {
@@ -35,6 +43,7 @@ export class Mailbox {
     else lane.push(turn);
     this.#count++;
     this.#bytes += turn.bytes;
+    this.#queued.bytes += turn.bytes;
     return true;
   }
 
@@ -78,6 +87,7 @@ export class Mailbox {
     const all = this.#lanes.flatMap((lane) => lane ?? []);
     this.#lanes.fill(undefined);
     this.#count = 0;
+    this.#queued.bytes -= this.#bytes;
     this.#bytes = 0;
     return all;
   }
@@ -85,5 +95,6 @@ export class Mailbox {
   #removed(turn: Turn): void {
     this.#count--;
     this.#bytes -= turn.bytes;
+    this.#queued.bytes -= turn.bytes;
   }
 }

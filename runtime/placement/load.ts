@@ -3,13 +3,14 @@
  *
  * The figure is the delay of the I/O loop (measured by how late a timer fires, because Deno's own counters read zero),
  * plus what waits and what lives here, each scaled so that "clearly busy" is about 1: 50 ms of delay, 1,000 calls in
- * flight, 50,000 resident actors. It is advice: a stale or missing figure places an actor less well, never wrongly.
+ * flight, 16 MiB in mailboxes, 50,000 resident actors. It is advice: a stale or missing figure places an actor less well, never wrongly.
  */
 import type { Clock } from "../actor/clock.ts";
 import type { Incarnation } from "../actor/ids.ts";
 
 const BUSY_DELAY_MS = 50;
 const BUSY_CALLS = 1_000;
+const BUSY_QUEUED_BYTES = 16 * 1_048_576;
 const BUSY_RESIDENTS = 50_000;
 /** Busier than any node that takes actors. */
 const FULL = 1_000;
@@ -58,9 +59,22 @@ export class LoopDelay {
   }
 }
 
-/** One node's load from its parts; `full`: it takes no new actors (`admission.ts`). */
-export function loadOf(delayMs: number, calls: number, residents: number, full = false): number {
-  return delayMs / BUSY_DELAY_MS + calls / BUSY_CALLS + residents / BUSY_RESIDENTS + (full ? FULL : 0);
+export interface LoadParts {
+  /** Average lateness of the I/O loop's timers. */
+  delayMs: number;
+  /** In flight, by the node's router. */
+  calls: number;
+  /** In the mailboxes of all threads. */
+  queuedBytes: number;
+  residents: number;
+  /** It takes no new actors (`admission.ts`). */
+  full: boolean;
+}
+
+/** One node's load from its parts. */
+export function loadOf({ delayMs, calls, queuedBytes, residents, full }: LoadParts): number {
+  const waiting = calls / BUSY_CALLS + queuedBytes / BUSY_QUEUED_BYTES;
+  return delayMs / BUSY_DELAY_MS + waiting + residents / BUSY_RESIDENTS + (full ? FULL : 0);
 }
 
 /** What the peers said last. */

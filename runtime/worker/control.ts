@@ -36,6 +36,8 @@ export interface WorkerControl<Settings = unknown, Stats = unknown> {
   /** Stop every actor; the thread ends when this settles. */
   stop(reason: StopReason): void | Promise<void>;
   stats(): Stats | Promise<Stats>;
+  /** What waits in mailboxes, asked with every heartbeat. */
+  queuedBytes?(): number;
 }
 
 /** What the pool itself offers each worker, beside the node's own methods. */
@@ -61,9 +63,12 @@ export interface WorkerEnvironment<Io extends object> {
   readonly lease: LeaseWord;
 }
 
-/** What each cell says: beats so far, how late the last beat was (milliseconds), used heap (thousandths of its limit). */
-export const Vital = { Beats: 0, LateMs: 1, HeapPermille: 2 } as const;
-export const VITAL_CELLS = 3;
+/**
+ * What each cell says: beats so far, how late the last beat was (milliseconds), used heap (thousandths of its limit), what
+ * waits in mailboxes (KiB).
+ */
+export const Vital = { Beats: 0, LateMs: 1, HeapPermille: 2, QueuedKib: 3 } as const;
+export const VITAL_CELLS = 4;
 
 /** How the pool hands its things over, inside `workerData`. */
 export interface WorkerBoot {
@@ -85,7 +90,8 @@ export async function runWorker<Io extends object>(
   make: (environment: WorkerEnvironment<Io>) => WorkerControl | Promise<WorkerControl>,
 ): Promise<void> {
   const boot = await bootOf(workerData);
-  startHeartbeat(boot);
+  const told: Pick<WorkerControl, "queuedBytes"> = {};
+  startHeartbeat(boot, told);
   // A conversation about the clock first; the control object is offered over the same port once it exists.
   const offered: object[] = [];
   const { remote } = converse<PoolIo>(boot.control, offered);
@@ -98,6 +104,7 @@ export async function runWorker<Io extends object>(
     io: remote as Remote<object> as Remote<Io>,
     lease: new LeaseWord(boot.lease),
   });
+  told.queuedBytes = () => control.queuedBytes?.() ?? 0;
   offered.push(lifecycleOf(control), control);
   await remote.ready();
 }
@@ -129,7 +136,7 @@ function endThread(code: number): void {
 }
 
 /** Writes the watchdog's cells from this thread's loop; never keeps the thread alive by itself. */
-function startHeartbeat({ heartbeat, heartbeatMs }: WorkerBoot): void {
+function startHeartbeat({ heartbeat, heartbeatMs }: WorkerBoot, told: Pick<WorkerControl, "queuedBytes">): void {
   const cells = new Int32Array(heartbeat);
   let due = performance.now();
   const beat = (): void => {
@@ -138,6 +145,7 @@ function startHeartbeat({ heartbeat, heartbeatMs }: WorkerBoot): void {
     const now = performance.now();
     Atomics.store(cells, Vital.LateMs, Math.max(0, Math.round(now - due)));
     Atomics.store(cells, Vital.HeapPermille, Math.round(1_000 * heapShare()));
+    Atomics.store(cells, Vital.QueuedKib, Math.round((told.queuedBytes?.() ?? 0) / 1_024));
     Atomics.add(cells, Vital.Beats, 1);
     due = now + heartbeatMs;
     setTimeout(beat, heartbeatMs).unref();

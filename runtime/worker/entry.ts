@@ -155,6 +155,7 @@ await runWorker<WorkerIo>(({ thread, clock, data, io, lease }): WorkerThread => 
       events.heard = heard;
     },
     held: () => host?.held() ?? [],
+    queuedBytes: () => host?.queued.bytes ?? 0,
     stats: () => ({ residents: host?.residents ?? 0, heapUsed: process.memoryUsage().heapUsed }),
   };
 });

@@ -176,16 +176,17 @@ export class WorkerPool<Settings, Control extends WorkerControl<Settings> = Work
   }
 
   /**
-   * How worker `index` is doing; undefined while it does not run. `lateMs` is its own last word, `silentMs` how long it has
-   * not turned since.
+   * How worker `index` is doing; undefined while it does not run. `lateMs`, `heapShare` and `queuedBytes` are its own last
+   * word, `silentMs` how long it has not turned since.
    */
-  vitals(index: number): { lateMs: number; silentMs: number; heapShare: number } | undefined {
+  vitals(index: number): { lateMs: number; silentMs: number; heapShare: number; queuedBytes: number } | undefined {
     const { life } = this.#slot(index);
     if (!life?.running) return undefined;
     return {
       lateMs: Atomics.load(life.heartbeat, Vital.LateMs),
       silentMs: Math.max(0, life.watchdog.silentMs - this.#watchdogLimits.intervalMs),
       heapShare: Atomics.load(life.heartbeat, Vital.HeapPermille) / 1_000,
+      queuedBytes: Atomics.load(life.heartbeat, Vital.QueuedKib) * 1_024,
     };
   }
 

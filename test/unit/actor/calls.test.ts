@@ -336,8 +336,10 @@ describe("calls", () => {
     const accepted = [ref.wait(), ref.wait(), ref.wait()];
     await new Promise(setImmediate);
     await assert.rejects(ref.wait(), fails("overloaded", "no"));
+    assert.ok(node.host.queued.bytes > 0, "what waits is part of the node's load");
     open();
     await Promise.all(accepted);
+    assert.equal(node.host.queued.bytes, 0);
   });
 
   it("runs nothing once the node's lease has lapsed", async () => {

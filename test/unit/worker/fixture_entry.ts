@@ -49,6 +49,7 @@ function control({ clock, io, lease, data, thread }: WorkerEnvironment<FixtureIo
       await io.said(`stopped: ${reason}`);
     },
     stats: () => ({ parked, settings }),
+    queuedBytes: () => 64 * 1_024,
     crash: () => void setTimeout(() => fault("crashed as asked"), 1),
     exit: (code) => process.exit(code),
     spin: () => spinUntil(Number.POSITIVE_INFINITY),

@@ -76,6 +76,7 @@ test("the two sides of the control conversation call each other, and typed error
   assert.equal((await control().stats()).parked, true);
   pool.resume();
   assert.equal((await control().stats()).parked, false);
+  await until(() => pool.vitals(0)?.queuedBytes === 64 * 1_024, "a heartbeat that says what waits");
   assert.deepEqual(await pool.close("drain"), { unproven: [] });
   assert.deepEqual(said, ["stopped: drain"]);
 });
