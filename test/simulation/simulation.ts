@@ -280,8 +280,11 @@ class Simulation {
         break;
       }
       case "wall":
-        // Not while it is suspended: the two could cancel each other out, which no node can see.
-        if (node.process.running) node.process.shiftWallClock(time.between(-20_000, 20_000));
+        // Not while it is suspended, nor just before: the two could cancel each other out, which no node can see.
+        if (node.process.running) {
+          node.process.shiftWallClock(time.between(-20_000, 20_000));
+          node.membership.refresh();
+        }
         break;
     }
   }
