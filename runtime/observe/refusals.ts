@@ -1,6 +1,8 @@
 /**
  * Why work was refused at a bound, as one family of counters: `troupe_refusals_total{reason="…"}`. Every place that
- * refuses with `overloaded` names its reason here, so that an operator sees in one place what the node is short of.
+ * refuses a call, a stream, a session or a built-in actor's service with `overloaded` names its reason here, so that an
+ * operator sees in one place what the node is short of. Job queues and the coordinator's own channels and commits tell
+ * their caller alone.
  */
 
 export const REFUSALS_METRIC = "troupe_refusals_total";

@@ -620,7 +620,9 @@ export class Router {
       this.#forward(call);
     } catch (error) {
       if (!TroupeError.is(error)) throw error;
-      if (error.code === "overloaded") this.#shed(call.message[4], "thread", error.message, 0);
+      if (error.code === "overloaded") {
+        return this.#failShed(call, "thread", error.message, error.retryAfterMs ?? 100);
+      }
       this.#fail(call, error.code, error.message, "no", error.retryAfterMs);
     }
   }

@@ -5,6 +5,7 @@
  * Names hold the process id of the run; what a run that was killed left behind is removed by the next one.
  */
 import { spawnSync } from "node:child_process";
+import { alive } from "../harness/processes.ts";
 import type { Network, NetworkOptions } from "./network.ts";
 
 const PREFIX = "tc";
@@ -94,15 +95,6 @@ function tried(...args: string[]): void {
 function removeStale(): void {
   const listed = spawnSync("ip", ["netns", "list"], { encoding: "utf8" }).stdout ?? "";
   const links = spawnSync("ip", ["-o", "link", "show", "type", "bridge"], { encoding: "utf8" }).stdout ?? "";
-  for (const [name, pid] of listed.matchAll(/\btc(\d+)n\d+/g)) if (!runs(Number(pid))) tried("netns", "del", name);
-  for (const [name, pid] of links.matchAll(/\btc(\d+)[br]\b/g)) if (!runs(Number(pid))) tried("link", "del", name);
-}
-
-function runs(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch {
-    return false;
-  }
+  for (const [name, pid] of listed.matchAll(/\btc(\d+)n\d+/g)) if (!alive(Number(pid))) tried("netns", "del", name);
+  for (const [name, pid] of links.matchAll(/\btc(\d+)[br]\b/g)) if (!alive(Number(pid))) tried("link", "del", name);
 }
