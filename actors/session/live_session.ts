@@ -86,12 +86,16 @@ export class LiveSession implements SweptSession {
     const { stream, lastEventId } = call;
     const named = stream === null ? streams.standalone() : streams.find(stream);
     const source = lastEventId === null ? named : streams.resume(lastEventId);
-    if (stream === null && lastEventId === null) offerAgain(this.#parts, source);
+    const anew = stream === null && lastEventId === null;
+    if (anew) offerAgain(this.#parts, source);
     void tellLostMemory(this.#parts, source);
     try {
-      yield* streams.read(source, signal);
+      yield* streams.read(source, signal, anew);
     } finally {
       this.#lastUsed = wholeMs(clock.now());
+      // The client saw the death of its edge before this node did.
+      const later = TroupeError.is(signal.reason, "caller_died") ? streams.listenedAfter(source) : undefined;
+      if (later !== undefined) offerAgain(this.#parts, later);
     }
   }
 

@@ -97,6 +97,10 @@ export class EventStream {
   ephemeral = 0;
   ephemeralBytes = 0;
   reader: Reader | undefined;
+  /** When its last reader came, among all readers of the session. */
+  readAs = 0;
+  /** Whether that one named no event that it had. */
+  readAnew = false;
   /** Settles when the reader has caught up. */
   catchUp: Promise<void> | undefined;
   onCaughtUp: (() => void) | undefined;
@@ -128,6 +132,7 @@ export class Streams {
   #bytes = 0;
   #lastId = 0;
   #readers = 0;
+  #lastReader = 0;
   #standalone: EventStream | undefined;
   readonly #journal: Journal;
 
@@ -153,6 +158,16 @@ export class Streams {
   /** Whether somebody reads the standalone stream. */
   get listening(): boolean {
     return this.#standalone?.reader !== undefined;
+  }
+
+  /**
+   * The standalone stream, if its reader came after the last one of `stream` and named no event: that client looks there
+   * for what it missed, and did so before this node learned that it had lost `stream`.
+   */
+  listenedAfter(stream: EventStream): EventStream | undefined {
+    const standalone = this.#standalone;
+    if (standalone?.reader === undefined || !standalone.readAnew) return undefined;
+    return standalone.readAs > stream.readAs ? standalone : undefined;
   }
 
   /** A new stream, for one POST: it is to answer `waiting`. */
@@ -295,10 +310,14 @@ export class Streams {
     return stream;
   }
 
-  /** Reads a stream: what is pending, then what comes, until it ends, `signal` fires or a newer reader takes over. */
-  async *read(stream: EventStream, signal: AbortSignal): AsyncGenerator<SessionEvent, void, undefined> {
+  /**
+   * Reads a stream: what is pending, then what comes, until it ends, `signal` fires or a newer reader takes over. `anew`:
+   * the client named no event that it has.
+   */
+  async *read(stream: EventStream, signal: AbortSignal, anew: boolean): AsyncGenerator<SessionEvent, void, undefined> {
     const reader: Reader = { wake: undefined, closed: false };
     this.#attach(stream, reader);
+    stream.readAnew = anew;
     const stop = (): void => {
       reader.closed = true;
       reader.wake?.();
@@ -425,6 +444,7 @@ export class Streams {
       this.#readers++;
     }
     stream.reader = reader;
+    stream.readAs = ++this.#lastReader;
   }
 
   #detach(stream: EventStream, reader: Reader): void {

@@ -517,7 +517,7 @@ class PendingStream extends Pending implements AsyncIterableIterator<unknown> {
     return this.#leave("cancelled");
   }
 
-  /** As `return`; the producer is told why: `fenced` or `draining` if the error has that code, else a cancel. */
+  /** As `return`; the producer is told why if the error is `fenced`, `draining` or `caller_died`, else of a cancel. */
   throw(error?: unknown): Promise<IteratorResult<unknown>> {
     return this.#leave(TroupeError.is(error) ? abortReasonOf(error) : "cancelled");
   }

@@ -46,8 +46,9 @@ export function isCancel(reason: AbortReason): boolean {
   return reason !== "fenced" && reason !== "drain";
 }
 
-/** Why whatever failed with `error` stops; what is not known to be a loss of ownership is a cancel. */
+/** Why whatever failed with `error` stops; what is not known to be a death or a loss of ownership is a cancel. */
 export function abortReasonOf({ code }: TroupeError): AbortReason {
+  if (code === "caller_died") return "callerDied";
   return code === "fenced" ? "fenced" : code === "draining" ? "drain" : "cancelled";
 }
 

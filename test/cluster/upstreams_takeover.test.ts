@@ -106,23 +106,33 @@ describe("upstreams of a session whose node is gone", { skip: redisAvailable() ?
     assert.equal(stream.messages.filter(({ method }) => method === "elicitation/create").length, 1);
   });
 
-  it("a question whose edge died is asked again on the stream the client opens, and its call is answered", async () => {
-    const session = await askable("exercise");
-    const stream = connect("POST", url(EDGE, "exercise"), session.headers, callBody("ask", "elicit", { message: "?" }));
-    const questions = ({ messages }: SseConnection) => messages.filter(({ method }) => method === "elicitation/create");
-    await until("the question", () => questions(stream).length === 1);
-    await cluster.kill(EDGE);
-    const get = connect("GET", url(OTHER, "exercise"), session.headers);
-    await until("the question again", () => questions(get).length === 1);
-    const [id] = questions(get).map((question) => question.id);
-    assert.equal(id, questions(stream)[0]?.id);
-    const answer = { jsonrpc: "2.0", id, result: { action: "accept", content: { name: "Ada" } } };
-    assert.equal((await post(url(OTHER, "exercise"), answer, session.headers)).status, 202);
-    const resumed = connect("GET", url(OTHER, "exercise"), { ...session.headers, "last-event-id": stream.lastId });
-    await until("the response", () => resumed.response("ask"));
-    assert.deepEqual(resumed.response("ask")?.result?.content, [{ type: "text", text: "accept Ada" }]);
-    await cluster.restart(EDGE);
-  });
+  for (const how of ["died", "froze"] as const) {
+    it(`a question whose edge ${how} is asked again on the stream the client opens, and its call is answered`, async () => {
+      const session = await askable("exercise");
+      const ask = callBody("ask", "elicit", { message: "?" });
+      const stream = connect("POST", url(EDGE, "exercise"), session.headers, ask);
+      const questions = ({ messages }: SseConnection) =>
+        messages.filter(({ method }) => method === "elicitation/create");
+      await until("the question", () => questions(stream).length === 1);
+      // The client opens its stream before the owner of the session can know of a frozen edge.
+      if (how === "died") await cluster.kill(EDGE);
+      else cluster.freeze(EDGE);
+      try {
+        const get = connect("GET", url(OTHER, "exercise"), session.headers);
+        await until("the question again", () => questions(get).length === 1);
+        const [id] = questions(get).map((question) => question.id);
+        assert.equal(id, questions(stream)[0]?.id);
+        const answer = { jsonrpc: "2.0", id, result: { action: "accept", content: { name: "Ada" } } };
+        assert.equal((await post(url(OTHER, "exercise"), answer, session.headers)).status, 202);
+        const resumed = connect("GET", url(OTHER, "exercise"), { ...session.headers, "last-event-id": stream.lastId });
+        await until("the response", () => resumed.response("ask"));
+        assert.deepEqual(resumed.response("ask")?.result?.content, [{ type: "text", text: "accept Ada" }]);
+      } finally {
+        await cluster.kill(EDGE);
+        await cluster.restart(EDGE);
+      }
+    });
+  }
 
   it("over HTTP: a cancel on a third node reaches the call of the former owner", async () => {
     const session = await begin("remote");

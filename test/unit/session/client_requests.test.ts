@@ -248,6 +248,41 @@ describe("a client whose edge died, and which comes back without naming an event
     assert.deepEqual([...upstream.laterAnswers.values()].at(-1), { action: "accept" });
   });
 
+  it("is asked again on the stream it opened before its session's node learned of that death", async () => {
+    const world = await begun();
+    const { related, stream } = await calling(world);
+    const asked = world.one.ask("elicitation/create", { message: "?" }, related);
+    const lost = await stream;
+    await settle();
+    const get = world.listen();
+    const late = world.one.ask("elicitation/create", { message: "asked of the dead" }, related);
+    await settle();
+    assert.deepEqual([ids(lost).length, ids(get).length], [2, 0]);
+    await lost.edgeDied();
+    assert.deepEqual(ids(get), ids(lost));
+    for (const id of ids(get)) await world.post({ jsonrpc: "2.0", id, result: { action: "accept" } });
+    assert.deepEqual(await Promise.all([asked, late]), [{ action: "accept" }, { action: "accept" }]);
+  });
+
+  it("is not asked again on a stream it had before, or resumed: it resumes the lost one too", async () => {
+    for (const resume of [false, true]) {
+      const world = await begun();
+      const before = world.listen();
+      await settle();
+      const { related, stream } = await calling(world);
+      world.one.ask("elicitation/create", { message: "?" }, related).catch(() => {});
+      const lost = await stream;
+      await settle();
+      const get = resume ? world.resume(before.lastEventId) : before;
+      await settle();
+      await lost.edgeDied();
+      assert.deepEqual(ids(get), []);
+      const resumed = world.resume(lost.events[0]?.id ?? "");
+      await settle();
+      assert.deepEqual(ids(resumed), ids(lost));
+    }
+  });
+
   it("is not asked twice while somebody reads the question's own stream, or resumes it", async () => {
     const world = await begun();
     const { related, stream } = await calling(world);

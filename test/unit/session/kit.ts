@@ -577,6 +577,12 @@ export class Connection {
     await this.#iterator.return?.();
     await settle();
   }
+  /** The session's node learns that the edge of the connection has died. */
+  async edgeDied(): Promise<void> {
+    this.#dropped = true;
+    await this.#iterator.throw?.(new TroupeError("caller_died", "the edge died"));
+    await settle();
+  }
   /** What was said, without the signs of opening. */
   get messages(): Json[] {
     return this.events.filter(({ data }) => data !== "").map(({ data }) => JSON.parse(data) as Json);

@@ -430,7 +430,7 @@ describe("the log", () => {
       stored: undefined,
     });
     const stream = streams.open();
-    const reader = streams.read(stream, new AbortController().signal);
+    const reader = streams.read(stream, new AbortController().signal, false);
     await reader.next();
     for (let n = 1; n <= 8; n++) streams.send(stream, `${n}`);
     assert.equal(streams.logged, 8, "held for the reader");
