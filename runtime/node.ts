@@ -691,14 +691,10 @@ class Node implements RunningNode {
   #hostIo(): HostIo {
     return {
       commit: async (actor, epoch, version, bytes, dueMs) => {
-        const owner = this.#router?.owner(actor, epoch);
-        if (owner === undefined) return { outcome: "fenced" };
+        const owner = () => this.#router?.owner(actor, epoch);
         return this.#running(this.#directory).commit(actor, owner, version, bytes, dueMs);
       },
-      end: async (actor, epoch) => {
-        const owner = this.#router?.owner(actor, epoch);
-        return owner === undefined ? "fenced" : this.#running(this.#directory).end(actor, owner);
-      },
+      end: async (actor, epoch) => this.#running(this.#directory).end(actor, () => this.#router?.owner(actor, epoch)),
     };
   }
 

@@ -12,6 +12,8 @@
  * - *What was learned before a reset* counts for nothing after it. An answer to a claim: what the node wrote back did not
  *   have that actor, so it is taken over from this node itself, as if its activation were lost. A death: the declaration may
  *   be lost too, and its node have come back with what it owned, so a takeover is not replayed on the strength of it.
+ * - *What this node lost* it writes no more, also where the first try is on its way: a store that was set back to an earlier
+ *   moment may still name it the owner.
  *
  * At most `maxClaims` claims are on their way at once; a reconnect storm waits in line, up to `MAX_WAITING`.
  */
@@ -40,6 +42,7 @@ const MAX_UNSETTLED = 10_000;
 const SETTLE_MS = 2_000;
 /** How long an ended actor's id is remembered: a day, milliseconds. */
 const TOMBSTONE_MS = 86_400_000;
+const FENCED = Promise.resolve({ outcome: "fenced" } as const);
 
 /** What the directory client needs of the membership. */
 export interface Deaths {
@@ -125,38 +128,56 @@ export class DirectoryClient {
     });
   }
 
-  /** Writes an actor's state, fenced. Rejects with `store_unavailable` when the store cannot be reached. */
+  /**
+   * Writes an actor's state, fenced. `owner` is asked before every try: undefined where this node has lost the actor, which
+   * a store set back to an earlier moment does not know. Rejects with `store_unavailable` when the store cannot be reached.
+   */
   commit(
     actor: ActorId,
-    owner: Owner,
+    owner: () => Owner | undefined,
     expectedVersion: number,
     bytes: Uint8Array,
     dueMs?: number | null,
   ): Promise<CommitResult> {
     const operation = this.#operation();
-    return this.#replayed(() => this.#directory.commit({ actor, owner, expectedVersion, bytes, operation, dueMs }));
+    return this.#replayed(() => {
+      const mine = owner();
+      if (mine === undefined) return FENCED;
+      return this.#directory.commit({ actor, owner: mine, expectedVersion, bytes, operation, dueMs });
+    });
   }
 
-  /** Ends an actor for good, fenced; its id answers `ended` for at least `TOMBSTONE_MS`. */
-  end(actor: ActorId, owner: Owner): Promise<FencedResult> {
-    const ending = this.#ending(actor, owner);
-    return this.#replayed(() => this.#directory.end(ending));
+  /** Ends an actor for good, fenced as `commit`; its id answers `ended` for at least `TOMBSTONE_MS`. */
+  async end(actor: ActorId, owner: () => Owner | undefined): Promise<FencedResult> {
+    const operation = this.#operation();
+    return this.#replayed(async () => {
+      const mine = owner();
+      if (mine === undefined) return "fenced";
+      return this.#directory.end({ actor, owner: mine, operation, tombstoneMs: TOMBSTONE_MS });
+    });
   }
 
   /**
    * Hands an actor to `to`. Asks until the outcome is known, because neither of the two may act before it is; `fenced` also
-   * when this node lost its life meanwhile.
+   * when this node lost its life meanwhile, or the actor (`held.lost`).
    */
-  async transfer(actor: ActorId, from: Owner, to: Incarnation): ReturnType<Directory["transfer"]> {
+  async transfer(
+    actor: ActorId,
+    held: { readonly owner: Owner; readonly lost: boolean },
+    to: Incarnation,
+  ): ReturnType<Directory["transfer"]> {
     const operation = this.#operation();
-    while (from.incarnation === this.#incarnation) {
+    const from = held.owner;
+    while (from.incarnation === this.#incarnation && !held.lost) {
       try {
-        return await this.#replayed(() => this.#directory.transfer({ actor, from, to, operation }));
+        return await this.#replayed(() =>
+          held.lost ? FENCED : this.#directory.transfer({ actor, from, to, operation }),
+        );
       } catch (error) {
         if (!TroupeError.is(error)) throw error;
       }
     }
-    return { outcome: "fenced" };
+    return FENCED;
   }
 
   /** Gives an actor up. Never rejects for a store in trouble: it is asked again until it answers, see `#settle`. */
@@ -188,7 +209,7 @@ export class DirectoryClient {
       if (claimed.outcome !== "claimed") return false;
       const owner = this.#mine(claimed.epoch);
       if (claimed.state === null) await this.release(actor, owner);
-      else if ((await this.end(actor, owner)) === "fenced") return false;
+      else if ((await this.end(actor, () => owner)) === "fenced") return false;
       return true;
     });
   }
@@ -251,7 +272,7 @@ export class DirectoryClient {
       if (resets === this.#resets || result.outcome !== "claimed") return result;
       const owner = this.#mine(result.epoch);
       if (create === undefined) return { outcome: "owned", owner };
-      const ending = this.#ending(actor, owner);
+      const ending = { actor, owner, operation: this.#operation(), tombstoneMs: TOMBSTONE_MS };
       this.#settle(() => this.#directory.end(ending));
       throw new TroupeError("unavailable", `the store was reset while it placed ${actor}`, {
         started: "unknown",
@@ -276,7 +297,7 @@ export class DirectoryClient {
     const { actor } = request;
     const owner = this.#mine(claimed.epoch);
     if (request.create === undefined) await this.release(actor, owner);
-    else await this.end(actor, owner);
+    else await this.end(actor, () => owner);
   }
 
   /** Runs a verb in the background until the store has answered it. Beyond `MAX_UNSETTLED` it is left to the death of this node. */
@@ -346,10 +367,6 @@ export class DirectoryClient {
     return new Promise<void>((resolve) => {
       this.#waiting.push(resolve);
     });
-  }
-
-  #ending(actor: ActorId, owner: Owner): Parameters<Directory["end"]>[0] {
-    return { actor, owner, operation: this.#operation(), tombstoneMs: TOMBSTONE_MS };
   }
 
   #mine(epoch: Owner["epoch"]): Owner {

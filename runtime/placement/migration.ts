@@ -211,7 +211,7 @@ export class Migration {
         return undefined;
       }
       // To itself: what goes on from here is another activation, and no two of them have the same epoch.
-      const again = await directory.transfer(actor, owner, owner.incarnation);
+      const again = await directory.transfer(actor, handed, owner.incarnation);
       if (again.outcome === "fenced" || owner.incarnation !== hooks.incarnation()) {
         move?.resolve("gone");
         return undefined;
@@ -232,7 +232,8 @@ export class Migration {
     }
   }
 
-  async #handOver(actor: ActorId, { owner, state }: InTransit, move: Move): Promise<Owner | "stayed" | "gone"> {
+  async #handOver(actor: ActorId, handed: InTransit, move: Move): Promise<Owner | "stayed" | "gone"> {
+    const { owner, state } = handed;
     const { hooks, directory, peers, events, clock } = this.#options;
     const refused = new Set<Incarnation>();
     for (let attempt = 0; attempt < TRIES; attempt++) {
@@ -247,7 +248,7 @@ export class Migration {
         refused.add(to);
         continue;
       }
-      const result = await directory.transfer(actor, owner, to);
+      const result = await directory.transfer(actor, handed, to);
       if (result.outcome === "fenced") {
         this.#settle(to, moveId, actor, "");
         return "gone";

@@ -370,15 +370,13 @@ export class SimulatedNode {
     return {
       commit: (actor, epoch, version, bytes, dueMs) =>
         this.#hop(thread, async () => {
-          const owner = this.router.owner(actor, epoch);
-          if (owner === undefined) return { outcome: "fenced" };
+          const owner = () => this.router.owner(actor, epoch);
           return (this.#directory as DirectoryClient).commit(actor, owner, version, bytes, dueMs);
         }),
       end: (actor, epoch) =>
-        this.#hop(thread, async () => {
-          const owner = this.router.owner(actor, epoch);
-          return owner === undefined ? "fenced" : (this.#directory as DirectoryClient).end(actor, owner);
-        }),
+        this.#hop(thread, async () =>
+          (this.#directory as DirectoryClient).end(actor, () => this.router.owner(actor, epoch)),
+        ),
     };
   }
 

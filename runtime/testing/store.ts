@@ -130,6 +130,7 @@ export class SimulatedStore {
     data.generation = made;
     data.run = this.#run;
     data.settled = (fresh && !watched) || this.#without.has("settling");
+    data.alive.clear();
     this.#changed();
     return { generation: made, settled: data.settled };
   }

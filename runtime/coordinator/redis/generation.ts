@@ -12,6 +12,10 @@
  * - a slot without its copy although all were written once: one shard lost its data.
  * From then on every verb of that process throws `store_reset`, until it has written back what it owns (`reassert`).
  *
+ * **Nobody is alive in a new generation** but who joins it or comes back in it (`readmit`, membership.ts). A replica may take
+ * over with data in which a node lives that has been declared dead since; whoever knows of that death could not say so
+ * while the data calls the node alive, and it would go on with what others have taken over.
+ *
  * **Settling.** A generation that replaced another one starts unsettled: first claims, takeovers and declarations are
  * refused until one node lease (TTL and grace) has gone by on the monotonic clock of a node that watched it, so that
  * every living node has had time to write back what it owns. Settled is for ever (per generation), so it may be cached.
@@ -36,7 +40,7 @@ const SETTLE_RETRY_MS = 500;
 
 export const establishScript = defineScript({
   name: "establish",
-  keys: ["meta"],
+  keys: ["meta", "alive", "beats", "joins"],
   args: ["known", "replace", "random", "run", "layout", "changes"],
   guarded: false,
   lua: `
@@ -58,6 +62,8 @@ local top = math.max(stored and ordinal(stored) or 0, ordinal(known))
 local made = string.format('%.0f.%s', top + 1, random)
 redis.call('SET', generation, made)
 redis.call('HSET', meta, 'layout', layout, 'run', run, 'ready', '0', 'settled', settled)
+-- Rule: alive is who joins this generation or comes back in it. What the data says may be from before a declared death.
+redis.call('DEL', alive, beats, joins)
 redis.call('HINCRBY', meta, 'view', 1)
 redis.call('PUBLISH', changes, 'generation')
 return {'stands', made, '0', settled}`,
@@ -234,7 +240,7 @@ export class GenerationKeeper {
       const answer = fields(
         await connection.run(
           establishScript,
-          [keys.generation, keys.meta],
+          [keys.generation, keys.meta, keys.alive, keys.beats, keys.joins],
           ["", this.#current, replace, randomBytes(5).toString("hex"), run, LAYOUT, keys.changes],
         ),
       );

@@ -6,8 +6,9 @@
  * linearization point. The dead stay listed, the newest ones, as many as twice the living and at least 32; an
  * incarnation that is not listed at all has been dead for longer, because none is ever used twice.
  *
- * A declaration may be lost with the store's data, and its incarnation come back to serve what somebody took over. So
- * whoever comes back after a reset also says which of the dead it knows: they stay dead, unless they came back before.
+ * A declaration may be lost with the store's data, and its incarnation come back to serve what somebody took over. So a
+ * new generation begins with nobody alive (generation.ts), and whoever comes back in it also says which of the dead it
+ * knows: they stay dead, unless they came back before.
  */
 import { TroupeError } from "../../actor/errors.ts";
 import type { Incarnation } from "../../actor/ids.ts";

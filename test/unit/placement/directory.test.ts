@@ -92,3 +92,39 @@ describe("a store that is reset during a claim", () => {
     assert.equal(made.claims.filter(({ takeover }) => takeover !== undefined).length, 1);
   });
 });
+
+describe("an actor that is lost while a write of it is tried again", () => {
+  const owner = { incarnation: SELF, epoch: "e1" as Epoch };
+  /** A store that does not answer the first try. A store set back would take the second. */
+  function failingOnce() {
+    const held = { owner, lost: false };
+    let tries = 0;
+    const write = async (): Promise<never> => {
+      tries++;
+      held.lost = true;
+      throw new TroupeError("store_unavailable", "the store did not answer", { started: "unknown" });
+    };
+    const directory = { commit: write, end: write, transfer: write } as Partial<Directory> as Directory;
+    const deaths = { isDead: () => false, confirmDead: async () => false };
+    const owned = () => (held.lost ? undefined : owner);
+    return { client: new DirectoryClient(directory, deaths, clock, SELF), held, owned, tries: () => tries };
+  }
+
+  it("is not committed", async () => {
+    const { client, owned, tries } = failingOnce();
+    assert.deepEqual(await client.commit(ACTOR, owned, 1, new Uint8Array()), { outcome: "fenced" });
+    assert.equal(tries(), 1);
+  });
+
+  it("is not ended", async () => {
+    const { client, owned, tries } = failingOnce();
+    assert.equal(await client.end(ACTOR, owned), "fenced");
+    assert.equal(tries(), 1);
+  });
+
+  it("is not handed over", async () => {
+    const { client, held, tries } = failingOnce();
+    assert.deepEqual(await client.transfer(ACTOR, held, OTHER), { outcome: "fenced" });
+    assert.equal(tries(), 1);
+  });
+});
