@@ -66,6 +66,25 @@ export class Exchange {
   }
 }
 
+/**
+ * No POST: the answer of its one call goes to `answered`, and what is sent in the course of it to the stream that
+ * `elsewhere` names at that moment. See tasks.ts.
+ */
+export class DetachedExchange extends Exchange {
+  /** What it is for. */
+  readonly task: string;
+  readonly elsewhere: () => EventStream;
+
+  constructor(task: string, elsewhere: () => EventStream, answered: (text: string) => void) {
+    const answer = (text: PostAnswer): void => {
+      if (typeof text === "string") answered(text);
+    };
+    super(false, 1, Number.POSITIVE_INFINITY, answer, () => {});
+    this.task = task;
+    this.elsewhere = elsewhere;
+  }
+}
+
 /** One request of the client in flight. */
 export interface ClientCall {
   /** Names the call towards upstreams; unique in this activation of the session. */
@@ -138,7 +157,7 @@ export class ClientCalls {
   restore(exchange: Exchange, { id, method, token, progress }: StoredCall, params: ClientCall["params"]): ClientCall {
     const call = this.begin(exchange, id, method, params, token);
     call.progress = progress ?? call.progress;
-    this.#outlive();
+    this.outlive();
     return call;
   }
 
@@ -221,7 +240,8 @@ export class ClientCalls {
     this.#over = undefined;
   }
 
-  #outlive(): void {
+  /** The calls in flight go on though no POST waits for them. */
+  outlive(): void {
     if (this.#over !== undefined) return;
     const over = new Promise<void>((resolve) => {
       this.#over = resolve;
@@ -239,6 +259,7 @@ export class ClientCalls {
 
   #finish(exchange: Exchange): void {
     if (exchange.open > 0) return;
+    if (exchange instanceof DetachedExchange) return;
     if (exchange.stream === undefined) {
       if (exchange.texts !== undefined) return exchange.answer(`[${exchange.texts.join(",")}]`);
       // Everything was cancelled, and a cancelled request has no response: a stream that ends at once says nothing.
@@ -249,10 +270,11 @@ export class ClientCalls {
 
   #toStream(exchange: Exchange): EventStream {
     if (exchange.stream !== undefined) return exchange.stream;
+    if (exchange instanceof DetachedExchange) return exchange.elsewhere();
     const streams = this.#owner.needStreams();
     const stream = streams.open(this.#calls.filter((call) => call.exchange === exchange).map(({ id }) => id));
     exchange.stream = stream;
-    if (this.#calls.length > 0) this.#outlive();
+    if (this.#calls.length > 0) this.outlive();
     for (const text of exchange.texts ?? []) streams.send(stream, text);
     exchange.texts = undefined;
     exchange.answer({ kind: "stream", stream: stream.id });

@@ -10,6 +10,10 @@ type Fields = Record<string, unknown>;
 /** Levels of `logging/setLevel`, least severe first (RFC 5424). */
 export const LOG_LEVELS = ["debug", "info", "notice", "warning", "error", "critical", "alert", "emergency"] as const;
 
+/** The version that has tasks, and what a session with an upstream that has them offers. */
+export const TASKS_VERSION = "2025-11-25";
+const TASKS = { list: {}, cancel: {}, requests: { tools: { call: {} } } };
+
 /** Severity of a level; undefined for what is none. */
 export function severity(level: unknown): number | undefined {
   const rank = (LOG_LEVELS as readonly unknown[]).indexOf(level);
@@ -31,12 +35,20 @@ export function initializeResult(
         ? downLevelImplementation(first.serverInfo, protocolVersion)
         : { name: "troupe", version: serverVersion },
   };
+  if (protocolVersion === TASKS_VERSION && catalogues.some(offersTasks)) result.capabilities.tasks = TASKS;
   const instructions = joinInstructions(catalogues);
   if (instructions !== undefined) result.instructions = instructions;
   return result;
 }
 
-/** The union: what one of them can, the session can. Tasks are left out: the session does not route them. */
+/** Whether tools of this upstream may be called as tasks. */
+export function offersTasks({ capabilities }: Pick<InitializeResult, "capabilities">): boolean {
+  const { tasks } = capabilities;
+  const requests = isObject(tasks) && isObject(tasks.requests) ? tasks.requests : {};
+  return isObject(requests.tools) && isObject(requests.tools.call);
+}
+
+/** The union: what one of them can, the session can. Tasks are not among it: they are the session's own (tasks.ts). */
 export function mergeCapabilities(all: readonly Fields[]): Fields {
   const merged: Fields = {};
   for (const capabilities of all) {
@@ -90,6 +102,11 @@ export function offers(catalogue: InitializeResult, method: string): boolean {
       // 2024-11-05 had completion without a capability for it.
       if (catalogue.protocolVersion < "2025-03-26") return true;
       return capabilities.completions !== undefined;
+    case "tasks/list":
+    case "tasks/get":
+    case "tasks/result":
+    case "tasks/cancel":
+      return offersTasks(catalogue);
     default:
       return true;
   }

@@ -103,9 +103,13 @@ export function replaceToken(
  * A client opened `stream` without saying what it had before: what it was asked on connections that are gone is asked
  * here. It may have seen a question already; the id is the same, and the first answer counts.
  */
-export function offerAgain({ requests, streams }: SessionParts, stream: EventStream): void {
+export function offerAgain(
+  { requests, streams }: SessionParts,
+  stream: EventStream,
+  which: (request: ClientRequest) => boolean = () => true,
+): void {
   if (requests === undefined || streams === undefined) return;
-  for (const request of requests.all()) {
+  for (const request of requests.select(which)) {
     const moved = streams.moveTo(stream, request.stream, (data) => asks(data, request.id));
     if (moved) request.stream = stream;
   }

@@ -85,6 +85,8 @@ export interface SessionState {
   lost?: string[];
   /** By name, what modules have in memory for this session, as far as they tell: JSON text. */
   memory?: Record<string, string>;
+  /** Tasks, oldest first, until their time is over; absent where there never was one. */
+  tasks?: StoredTask[];
   /** By name, the HTTP upstreams that keep a session in this session's name: what the next owner goes on with. */
   connections?: Record<string, UpstreamSession>;
 }
@@ -124,6 +126,26 @@ export interface StoredCall {
   /** Its id at the upstream, and the last event of the stream that brings its answer. */
   sent?: RpcId;
   cursor?: string;
+}
+
+/** A task. See tasks.ts. */
+export interface StoredTask {
+  id: string;
+  upstream: string;
+  /** Its id there. */
+  remote: string;
+  /** Wall clock milliseconds. */
+  createdAt: number;
+  updatedAt: number;
+  /** From `createdAt`, milliseconds. */
+  ttl: number;
+  pollInterval?: number;
+  /** The client's progress token. */
+  token?: RpcId;
+  status: "working" | "completed" | "failed" | "cancelled";
+  message?: string;
+  /** Unless it works: JSON text of `{ result }` or `{ error }`. */
+  outcome?: string;
 }
 
 /** One SSE stream: `waiting` are the client's requests it has not answered yet; without any a POST's stream is complete. */

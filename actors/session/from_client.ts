@@ -29,6 +29,7 @@ import {
   resultText,
 } from "./rpc.ts";
 import { joinScope } from "./scoped_call.ts";
+import { SessionTasks } from "./tasks.ts";
 
 type Params = Record<string, unknown> | undefined;
 
@@ -257,6 +258,19 @@ export class FromClient {
     return this.#answer(call, call.params);
   }
 
+  /** Goes on with the tasks of a former owner, see `SessionTasks.takeOver`. */
+  takeOverTasks(): ClientCall[] {
+    return this.#parts.ctx.state.tasks === undefined ? [] : this.#needTasks().takeOver();
+  }
+
+  #needTasks(): SessionTasks {
+    this.#parts.tasks ??= new SessionTasks(this.#parts, {
+      settle: (call, answer) => this.#settle(call, answer),
+      stop: (call, reason) => this.#stopWork(call, reason, () => this.#parts.calls?.abandon(call)),
+    });
+    return this.#parts.tasks;
+  }
+
   #settle(call: ClientCall, answer: Promise<unknown>): void {
     answer.then(
       (result) => this.#succeed(call, result),
@@ -279,12 +293,13 @@ export class FromClient {
       case "resources/unsubscribe":
         return unsubscribe(parts, call, params);
       case "tools/call":
-        // Tasks are not offered, so the wish for one is ignored (MCP 2025-11-25, Tasks).
-        if (params?.task !== undefined) {
-          const { task: _task, ...rest } = params;
-          return parts.needRouter().route(call, call.method, rest);
-        }
+        if (params?.task !== undefined) return this.#needTasks().create(call, params);
         return parts.needRouter().route(call, call.method, params);
+      case "tasks/list":
+      case "tasks/get":
+      case "tasks/result":
+      case "tasks/cancel":
+        return this.#needTasks().answer(call, params);
       default:
         return parts.needRouter().route(call, call.method, params);
     }

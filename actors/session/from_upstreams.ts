@@ -21,6 +21,7 @@ import { forgetConnection, memoryLost, moduleMemory, rememberConnection, session
 import { restore, startForUpdates } from "./own_methods.ts";
 import { PRIMING_VERSION, type SessionParts, withdrawn } from "./parts.ts";
 import { RpcCode } from "./rpc.ts";
+import { inTask } from "./tasks.ts";
 
 type Params = Record<string, unknown> | undefined;
 
@@ -78,10 +79,11 @@ export class FromUpstreams implements UpstreamOwner {
       return Promise.reject(new RpcError({ code: RpcCode.overloaded, message }));
     }
     worker.count("troupe_session_client_requests_total");
-    const call = parts.calls?.byRelated(related) ?? this.#likelyCall(upstream);
+    const { calls, tasks } = parts;
+    const call = calls?.byRelated(related) ?? tasks?.callOf(upstream, params) ?? this.#likelyCall(upstream);
     const stream = call === undefined ? parts.needStreams().standalone() : parts.needCalls().streamOf(call);
     const id = requests.nextId();
-    const { token, params: sent } = replaceToken(params, id);
+    const { token, params: sent } = replaceToken(inTask(call, params), id);
     const answer = parts.ask({ id, upstream, related: call?.related, stream, token, question }, () => signal);
     parts.needStreams().send(stream, JSON.stringify({ jsonrpc: "2.0", id, method, params: sent }));
     return answer;
@@ -90,7 +92,7 @@ export class FromUpstreams implements UpstreamOwner {
   onNotification(upstream: string, method: string, params: Params, related: number | undefined): void | Promise<void> {
     const parts = this.#parts;
     if (parts.closed) return;
-    const call = parts.calls?.byRelated(related);
+    const call = parts.calls?.byRelated(related) ?? parts.tasks?.callOf(upstream, params);
     switch (method) {
       case "notifications/progress":
         return this.#progress(params, call);
@@ -107,13 +109,14 @@ export class FromUpstreams implements UpstreamOwner {
         return;
       case "notifications/elicitation/complete":
         return this.#announce(method, params);
-      case "notifications/cancelled":
       case "notifications/tasks/status":
+        return parts.tasks?.onStatus(upstream, params);
+      case "notifications/cancelled":
         return;
     }
     const streams = parts.needStreams();
     const stream = call === undefined ? streams.standalone() : parts.needCalls().streamOf(call);
-    return streams.sendEphemeral(stream, JSON.stringify({ jsonrpc: "2.0", method, params }));
+    return streams.sendEphemeral(stream, JSON.stringify({ jsonrpc: "2.0", method, params: inTask(call, params) }));
   }
 
   onClosed(upstream: string, closed: ChannelClosed): void {
@@ -149,7 +152,7 @@ export class FromUpstreams implements UpstreamOwner {
     }
     call.progress = value;
     const stream = parts.needCalls().streamOf(call);
-    const told = { ...params, progressToken: call.token };
+    const told = { ...inTask(call, params), progressToken: call.token };
     const text = JSON.stringify({ jsonrpc: "2.0", method: "notifications/progress", params: told });
     return parts.needStreams().sendEphemeral(stream, text);
   }

@@ -101,6 +101,7 @@ export class LiveSession implements SweptSession {
 
   sweep(now: number): number {
     this.#parts.streams?.sweep();
+    this.#parts.tasks?.sweep();
     if (this.#parts.ctx.state.log !== undefined) this.#parts.refreshLog();
     const idle = this.idleMs(now);
     if (idle === 0) this.#lastUsed = wholeMs(now);
@@ -127,7 +128,7 @@ export class LiveSession implements SweptSession {
    */
   async prepareToMove(): Promise<HandedMemory | undefined> {
     const { streams, ctx } = this.#parts;
-    if (streams !== undefined || ctx.state.connections !== undefined) {
+    if (streams !== undefined || ctx.state.connections !== undefined || ctx.state.tasks !== undefined) {
       this.#parts.refreshLog();
       await ctx.commit();
     }

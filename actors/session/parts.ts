@@ -12,6 +12,7 @@ import { storedCalls, storedConnections, storedQuestions } from "./handover.ts";
 import { Router } from "./router.ts";
 import { type SessionSettings, sessionSettings } from "./settings.ts";
 import { Streams } from "./streams.ts";
+import type { SessionTasks } from "./tasks.ts";
 import { SessionUpstreams, type UpstreamAccess } from "./upstreams.ts";
 
 /** Since this version a stream begins with a priming event, and its connection may be closed before it ends. */
@@ -29,6 +30,7 @@ export class SessionParts {
   streams: Streams | undefined;
   upstreams: SessionUpstreams | undefined;
   router: Router | undefined;
+  tasks: SessionTasks | undefined;
   /** URIs whose subscription is under way: an update may overtake the upstream's answer. */
   subscribing: Set<string> | undefined;
   /** The client is being told of lost memory. */

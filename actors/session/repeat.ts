@@ -26,6 +26,9 @@ const REPEATABLE: ReadonlySet<string> = new Set([
   "resources/unsubscribe",
   "logging/setLevel",
   "completion/complete",
+  "tasks/list",
+  "tasks/get",
+  "tasks/result",
 ]);
 
 type Repeatable = Pick<ClientCall, "method" | "params">;

@@ -21,6 +21,17 @@ export interface SessionSettings {
   maxSubscriptions: number;
   /** Durable events kept per session for `Last-Event-ID`. */
   eventLog: EventLogBounds;
+  tasks: TaskBounds;
+}
+
+export interface TaskBounds {
+  /** Per session, working or kept for their results; more are refused. */
+  most: number;
+  /** How long a task is kept from its creation where the client names no time, and at most, milliseconds. */
+  ttlMs: number;
+  maxTtlMs: number;
+  /** Of the JSON text of all results kept, in UTF-16 units. */
+  bytes: number;
 }
 
 /** Whichever bound is reached first trims the log, oldest delivered event first. */
@@ -42,6 +53,7 @@ export const DEFAULT_SESSION_SETTINGS: SessionSettings = {
   maxSubscriptions: 1_000,
   // It is written whole with each commit.
   eventLog: { events: 64, bytes: 128 * 1024, ageMs: 10 * 60_000 },
+  tasks: { most: 32, ttlMs: 30 * 60_000, maxTtlMs: 24 * 60 * 60_000, bytes: 256 * 1024 },
 };
 
 const resolved = new WeakMap<WorkerServices, SessionSettings>();

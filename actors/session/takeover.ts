@@ -5,6 +5,7 @@
  * - A call on an HTTP upstream: its answer is fetched from where its stream was left, so the client notices nothing.
  * - Any other call, and one whose answer cannot be fetched: it is run again where that is safe (repeat.ts), else it is
  *   answered with an error that says that nobody knows whether it ran.
+ * - Tasks: tasks.ts.
  * - A question of an HTTP upstream: it keeps its id, so the client's answer still finds its way. Of an upstream that
  *   died with the former owner it is withdrawn with `notifications/cancelled`.
  *
@@ -19,12 +20,14 @@ import type { EventStream } from "./streams.ts";
 
 /** Goes on with what the former activation left open, or ends it. Call once, when the activation begins. */
 export function takeOver(parts: SessionParts, client: FromClient): void {
+  const tasks = client.takeOverTasks();
   const { log } = parts.ctx.state;
   if (log === undefined) return;
   const calls = restoreCalls(parts, log);
   for (const [id, streamId, question] of log.asked) {
     const stream = calls.find(({ call }) => call.exchange.stream?.id === streamId)?.call.exchange.stream;
-    takeQuestion(parts, id, stream ?? parts.needStreams().standalone(), question, calls);
+    const asking = [...calls.map(({ call }) => call), ...tasks];
+    takeQuestion(parts, id, stream ?? parts.needStreams().standalone(), question, asking);
   }
   for (const { call, stored } of calls) client.goOn(call, fetched(parts, call, stored));
 }
@@ -63,12 +66,12 @@ function takeQuestion(
   id: string,
   stream: EventStream,
   question: StoredQuestion | undefined,
-  calls: readonly Restored[],
+  calls: readonly ClientCall[],
 ): void {
   const upstream = question === undefined ? undefined : connected(parts, question.upstream);
   const resume = upstream?.resumeQuestion?.bind(upstream);
   if (question === undefined || resume === undefined) return withdraw(parts, id, stream);
-  const related = calls.find(({ call }) => call.id === question.call)?.call.related;
+  const related = calls.find((call) => call.id === question.call)?.related;
   parts.ask(
     { id, upstream: question.upstream, related, stream, token: question.token, question: question.id },
     (answer) => resume(question.id, answer),

@@ -99,6 +99,36 @@ describe("a single node with dir", () => {
     assert.deepEqual(error?.data, { code: "unavailable", started: "unknown", retryable: false });
   });
 
+  it("has a task's result after kill -9, and says of one that worked that it has failed, and why", async () => {
+    const session = await openSession(url);
+    const request = async <T>(method: string, params: object): Promise<T> => {
+      const { text, message } = await post(url, { jsonrpc: "2.0", id: method, method, params }, session.headers);
+      assert.ok(message?.result !== undefined, text);
+      return message.result as T;
+    };
+    const job = async (name: string, ms: number) => {
+      const params = { name: "job", arguments: { name, ms }, task: {} };
+      return (await request<{ task: { taskId: string } }>("tools/call", params)).task;
+    };
+    const [over, working] = [await job("over", 50), await job("working", 60_000)];
+    const result = await request("tasks/result", { taskId: over.taskId });
+    await cluster.kill(0);
+    await cluster.restart(0);
+    assert.deepEqual(await request("tasks/result", { taskId: over.taskId }), result);
+    const { tasks } = await request<{ tasks: { status: string; statusMessage?: string }[] }>("tasks/list", {});
+    assert.deepEqual(
+      tasks.map(({ status }) => status),
+      ["completed", "failed"],
+    );
+    assert.match(tasks[1]?.statusMessage ?? "", /was stopped with the node/);
+    const reply = await post(
+      url,
+      { jsonrpc: "2.0", id: 1, method: "tasks/result", params: { taskId: working.taskId } },
+      session.headers,
+    );
+    assert.equal(reply.message?.error?.code, -32603, reply.text);
+  });
+
   it("keeps every session that was acknowledged before a kill in the middle of opening them", async () => {
     const opened: OpenSession[] = [];
     const opening = Array.from({ length: 4 }, async () => {

@@ -65,7 +65,7 @@ describe("opening a session", () => {
 });
 
 describe("initialize over one upstream", () => {
-  it("is answered with the upstream's own name, capabilities and instructions, without tasks", async () => {
+  it("is answered with the upstream's own name, capabilities and instructions, without tasks that no tool can be called as", async () => {
     const upstream = new FakeUpstream("one");
     upstream.capabilities = { tools: { listChanged: true }, tasks: { list: {} }, experimental: { x: {} } };
     upstream.instructions = "Use it well.";

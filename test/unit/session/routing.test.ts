@@ -47,7 +47,7 @@ describe("one upstream under its own names", () => {
     assert.equal(upstream.requests.length, 0);
   });
 
-  it("gets a call without the wish for a task, which the session does not offer", async () => {
+  it("gets a call without the wish for a task, which it does not offer", async () => {
     const world = await begun([withTools("one", "t")]);
     await world.ask("tools/call", { name: "t", task: { ttl: 1 } });
     assert.deepEqual(world.one.last("tools/call").params, { name: "t" });

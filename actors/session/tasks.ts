@@ -1,0 +1,449 @@
+/**
+ * Tasks of a session (MCP 2025-11-25, Tasks, experimental; WIRE K13): calls of tools that go on while nobody waits.
+ *
+ * A session offers them where one of its upstreams does, for that upstream's tools. Towards the client it is the receiver:
+ * ids are its own, and a task is stored before the client hears of it, so that `tasks/*` answers on any replica. Towards
+ * the upstream it is the requestor: as soon as there is a task, it asks for the result (`tasks/result`) and waits for it
+ * in the client's place. That request is a call like any other (calls.ts), whose answer goes into the stored state instead
+ * of into a stream. A task has ended for its client when that is stored: what was said to be over has its result until its
+ * `ttl` is over, whatever becomes of the upstream or the node.
+ *
+ * ## What the upstream says meanwhile
+ * Questions, progress and log messages go to the stream of whoever waits for the result, else to the GET stream, under the
+ * client's name of the task. While a question waits the status is `input_required`; who then asks for the result is asked
+ * there what nobody has heard.
+ *
+ * ## After the owner's death
+ * An upstream whose memory outlives the owner (HTTP) is asked for the result again, and the task goes on. A process or
+ * module died with the owner, and what it worked on with it: the task has failed, and says why. It is never run again,
+ * because its client was told that it runs.
+ * A session that moves on purpose waits for its tasks as for its calls, within the budget.
+ *
+ * ## Bounds
+ * Tasks kept per session, and the text of all their results (settings): beyond them a new task is refused, and a task whose
+ * result does not fit has failed. A task is forgotten when its `ttl` is over; one that still works is cancelled.
+ */
+import { randomUUID } from "node:crypto";
+import { TroupeError } from "../../runtime/actor/errors.ts";
+import { RpcError, type RpcErrorObject } from "../../transports/upstream/contract.ts";
+import { type ClientCall, cancelledCall, DetachedExchange } from "./calls.ts";
+import { offersTasks, TASKS_VERSION } from "./capabilities.ts";
+import { offerAgain } from "./client_requests.ts";
+import type { StoredTask } from "./contract.ts";
+import type { SessionParts } from "./parts.ts";
+import { invalidParams, methodNotFound } from "./router.ts";
+import { isObject, RpcCode } from "./rpc.ts";
+import type { EventStream } from "./streams.ts";
+
+type Params = Record<string, unknown> | undefined;
+
+const RELATED_TASK = "io.modelcontextprotocol/related-task";
+const MIN_TTL_MS = 1_000;
+/** The end of a task is stored again after this time while the store is away, milliseconds. */
+const STORE_AGAIN_MS = 250;
+/** An upstream that cannot be reached, but keeps its memory, is asked again after this time, milliseconds. */
+const ASK_AGAIN_MS = 1_000;
+
+/** What becomes of calls, as `FromClient` does it. */
+export interface TaskWork {
+  /** Settles `call` with what `answer` comes to. */
+  settle(call: ClientCall, answer: Promise<unknown>): void;
+  /** Ends `call` without an answer, and what works on it. */
+  stop(call: ClientCall, reason: string): void;
+}
+
+/** A task that has not ended, or whose end is not stored. */
+interface Running {
+  readonly call: ClientCall | undefined;
+  /** Calls of `tasks/result`; those that are settled do not wait any more. */
+  waiters: ClientCall[];
+  readonly over: Promise<void>;
+  readonly finish: () => void;
+}
+
+export class SessionTasks {
+  readonly #parts: SessionParts;
+  readonly #work: TaskWork;
+  readonly #running = new Map<string, Running>();
+  /** Being made: they count towards the bound. */
+  #coming = 0;
+
+  constructor(parts: SessionParts, work: TaskWork) {
+    this.#parts = parts;
+    this.#work = work;
+  }
+
+  /** `tools/call` by a client that wishes a task. Where the tool's upstream has none, the wish is ignored (MCP, Tasks). */
+  async create(call: ClientCall, { task: wish, ...plain }: Record<string, unknown>): Promise<unknown> {
+    const { ctx, settings } = this.#parts;
+    const router = this.#parts.needRouter();
+    const upstream = await this.#upstreamOf(plain.name);
+    if (call.settled) throw cancelledCall();
+    if (upstream === undefined) return router.route(call, call.method, plain);
+    const ttl = this.#ttlOf(wish);
+    this.#forgetExpired();
+    const kept = (ctx.state.tasks?.length ?? 0) + this.#coming;
+    if (kept >= settings.tasks.most) {
+      ctx.worker.count("troupe_session_tasks_refused_total");
+      const message = `this session has ${kept} tasks; they are kept until their ttl is over`;
+      throw new RpcError({ code: RpcCode.overloaded, message, data: { retryAfterMs: 1_000 } });
+    }
+    this.#coming++;
+    try {
+      const result = await router.route(call, call.method, {
+        ...plain,
+        task: { ...(isObject(wish) ? wish : {}), ttl },
+      });
+      // A server may answer at once.
+      if (!isObject(result) || !isObject(result.task) || typeof result.task.taskId !== "string") return result;
+      const made = result.task;
+      const now = ctx.worker.clock.wallNow();
+      const task: StoredTask = {
+        id: randomUUID(),
+        upstream,
+        remote: result.task.taskId,
+        createdAt: now,
+        updatedAt: now,
+        ttl: typeof made.ttl === "number" ? Math.min(ttl, made.ttl) : ttl,
+        status: "working",
+      };
+      if (typeof made.pollInterval === "number") task.pollInterval = made.pollInterval;
+      if (typeof made.statusMessage === "string") task.message = made.statusMessage;
+      if (call.token !== undefined) task.token = call.token;
+      await this.#keep(task, call);
+      this.#run(task);
+      return { ...result, task: this.#describe(task) };
+    } finally {
+      this.#coming--;
+    }
+  }
+
+  /** `tasks/list`, `tasks/get`, `tasks/result` and `tasks/cancel`. Rejects with `RpcError`. */
+  async answer(call: ClientCall, params: Params): Promise<unknown> {
+    const { state } = this.#parts.ctx;
+    if (!(await this.#offered(call.method))) throw methodNotFound(call.method);
+    this.#forgetExpired();
+    switch (call.method) {
+      case "tasks/list":
+        if (params?.cursor !== undefined) throw invalidParams("this list has one page, so no cursor is valid");
+        return { tasks: (state.tasks ?? []).map((task) => this.#describe(task)) };
+      case "tasks/get":
+        return this.#describe(this.#find(params));
+      case "tasks/cancel":
+        return this.#cancel(this.#find(params));
+      default:
+        return this.#result(call, this.#find(params));
+    }
+  }
+
+  /**
+   * Goes on with the tasks of a former owner, or ends them. Answers the calls that go on. Call once, when the activation
+   * begins, and before what ran with the former owner is forgotten (memory.ts).
+   */
+  takeOver(): ClientCall[] {
+    const { state, worker } = this.#parts.ctx;
+    const calls: ClientCall[] = [];
+    for (const task of state.tasks ?? []) {
+      if (task.status !== "working") continue;
+      const { upstream } = task;
+      const known = this.#parts.settings.upstreams.some(({ name }) => name === upstream);
+      if (known && state.ran?.includes(upstream) !== true) {
+        worker.count("troupe_session_tasks_resumed_total");
+        calls.push(this.#run(task, true));
+        continue;
+      }
+      worker.count("troupe_session_tasks_lost_total");
+      const message = `upstream "${upstream}" was stopped with the node that this session had before, and the task with it`;
+      const data = { code: "unavailable", started: "yes", retryable: false };
+      this.#running.set(task.id, newRunning(undefined));
+      this.#end(task, "failed", { error: { code: RpcCode.internal, message, data } });
+    }
+    return calls;
+  }
+
+  /** The call of the task that `params` belong to, where the upstream says so. */
+  callOf(upstream: string, params: Params): ClientCall | undefined {
+    const remote = relatedTask(params);
+    if (remote === undefined) return undefined;
+    const task = this.#parts.ctx.state.tasks?.find((known) => known.remote === remote && known.upstream === upstream);
+    return task === undefined ? undefined : this.#running.get(task.id)?.call;
+  }
+
+  /** `notifications/tasks/status` of an upstream: what it says of a task that works. */
+  onStatus(upstream: string, params: Params): void {
+    const { tasks } = this.#parts.ctx.state;
+    const task = tasks?.find((known) => known.remote === params?.taskId && known.upstream === upstream);
+    if (task?.status !== "working" || typeof params?.statusMessage !== "string") return;
+    this.#touch(task, params.statusMessage);
+    this.#announce(task);
+  }
+
+  /** Forgets tasks whose time is over. */
+  sweep(): void {
+    this.#forgetExpired();
+  }
+
+  /** The upstream that has tool `name`, if it offers tasks to this session. */
+  async #upstreamOf(name: unknown): Promise<string | undefined> {
+    const { state } = this.#parts.ctx;
+    if (typeof name !== "string" || state.protocolVersion !== TASKS_VERSION) return undefined;
+    const upstream = (await this.#parts.needRouter().toolOf(name))?.upstream;
+    if (upstream === undefined || !state.upstreams.includes(upstream)) return undefined;
+    return offersTasks(await this.#parts.needUpstreams().describe(upstream)) ? upstream : undefined;
+  }
+
+  async #offered(method: string): Promise<boolean> {
+    const { state } = this.#parts.ctx;
+    if (state.protocolVersion !== TASKS_VERSION) return false;
+    return state.tasks !== undefined || (await this.#parts.needRouter().offered(method));
+  }
+
+  #ttlOf(wish: unknown): number {
+    const { ttlMs, maxTtlMs } = this.#parts.settings.tasks;
+    if (!isObject(wish)) throw invalidParams('"task" must be an object');
+    if (wish.ttl === undefined || wish.ttl === null) return ttlMs;
+    if (typeof wish.ttl !== "number" || !(wish.ttl > 0)) {
+      throw invalidParams('"task.ttl" must be a number of milliseconds above 0');
+    }
+    return Math.min(maxTtlMs, Math.max(MIN_TTL_MS, wish.ttl));
+  }
+
+  /** Stores a task that the upstream has made, or has it cancelled there. */
+  async #keep(task: StoredTask, call: ClientCall): Promise<void> {
+    const { ctx } = this.#parts;
+    ctx.state.tasks = [...(ctx.state.tasks ?? []), task];
+    try {
+      if (call.settled) throw cancelledCall();
+      await ctx.commit();
+      if (call.settled) throw cancelledCall();
+    } catch (error) {
+      this.#forget(task);
+      this.#cancelRemote(task);
+      throw error;
+    }
+    ctx.worker.count("troupe_session_tasks_total");
+  }
+
+  /** Waits for the result at the upstream. `again`: a former owner did so before. */
+  #run(task: StoredTask, again = false): ClientCall {
+    const { id, remote, token } = task;
+    const calls = this.#parts.needCalls();
+    const exchange = new DetachedExchange(
+      id,
+      () => this.#streamOf(id),
+      (text) => this.#answered(task, text),
+    );
+    const call = calls.begin(exchange, `task:${id}`, "tasks/result", { taskId: remote }, token);
+    call.upstream = task.upstream;
+    calls.outlive();
+    this.#running.set(id, newRunning(call));
+    this.#work.settle(call, this.#ask(task, call, again));
+    return call;
+  }
+
+  async #ask(task: StoredTask, call: ClientCall, again: boolean): Promise<unknown> {
+    const { ctx } = this.#parts;
+    const options = { related: call.related, progress: call.token !== undefined };
+    for (;;) {
+      try {
+        const client = this.#parts.needUpstreams().client(task.upstream);
+        return await client.request("tasks/result", { taskId: task.remote }, options);
+      } catch (error) {
+        if (again && error instanceof RpcError && error.code === RpcCode.invalidParams) {
+          throw new TroupeError("unavailable", `upstream "${task.upstream}" does not know the task any more`, {
+            started: "yes",
+          });
+        }
+        const remembers = ctx.state.connections?.[task.upstream] !== undefined;
+        if (!remembers || !TroupeError.is(error, "unavailable") || call.settled || this.#parts.closed) throw error;
+        await new Promise<void>((resolve) => void ctx.worker.clock.after(ASK_AGAIN_MS, resolve));
+        if (call.settled || this.#parts.closed) throw error;
+      }
+    }
+  }
+
+  /** `text`: the response to the task's call. */
+  #answered(task: StoredTask, text: string): void {
+    const { result, error } = JSON.parse(text) as { result?: unknown; error?: RpcErrorObject };
+    if (error !== undefined) return this.#end(task, "failed", { error });
+    this.#end(task, isObject(result) && result.isError === true ? "failed" : "completed", { result });
+  }
+
+  /** Its outcome is known: it has ended for the client when that is stored. */
+  #end(
+    task: StoredTask,
+    status: Exclude<StoredTask["status"], "working">,
+    outcome: { result: unknown } | { error: RpcErrorObject },
+  ): void {
+    const { ctx, settings } = this.#parts;
+    let text = JSON.stringify(outcome);
+    const kept = (ctx.state.tasks ?? []).reduce((sum, each) => sum + (each.outcome?.length ?? 0), 0);
+    if (kept + text.length > settings.tasks.bytes) {
+      const message = `the result has ${text.length} characters, and a session keeps ${settings.tasks.bytes} of all its tasks`;
+      text = JSON.stringify({ error: { code: RpcCode.overloaded, message } });
+      Object.assign(task, { status: "failed", message });
+    } else {
+      task.status = status;
+      if ("error" in outcome) task.message = outcome.error.message;
+      else delete task.message;
+    }
+    task.outcome = text;
+    task.updatedAt = ctx.worker.clock.wallNow();
+    this.#parts.outlive(this.#stored(task));
+  }
+
+  /** Resolves when the end of `task` is stored and told to whoever waits, or this activation cannot store it. */
+  async #stored(task: StoredTask): Promise<void> {
+    const { ctx } = this.#parts;
+    while (!this.#parts.closed) {
+      try {
+        await ctx.commit();
+        break;
+      } catch (error) {
+        // Somebody else owns the session, and finds the task as it was.
+        if (!TroupeError.is(error, "store_unavailable") && !TroupeError.is(error, "store_reset")) return;
+        await new Promise<void>((resolve) => void ctx.worker.clock.after(STORE_AGAIN_MS, resolve));
+      }
+    }
+    const running = this.#running.get(task.id);
+    this.#running.delete(task.id);
+    running?.finish();
+    if (!this.#parts.closed) this.#announce(task);
+  }
+
+  /** MCP, Tasks: exactly what the call would have been answered, under the task's name. */
+  async #result(call: ClientCall, task: StoredTask): Promise<unknown> {
+    const running = this.#running.get(task.id);
+    if (running !== undefined) {
+      running.waiters = [...running.waiters.filter(({ settled }) => !settled), call];
+      const asked = (this.#parts.requests?.size ?? 0) > 0 && this.#isAsking(running);
+      if (asked) {
+        const stream = this.#parts.needCalls().streamOf(call);
+        offerAgain(this.#parts, stream, ({ related }) => related === running.call?.related);
+      }
+      await running.over;
+      if (call.settled) throw cancelledCall();
+    }
+    const { outcome } = task;
+    if (outcome === undefined) throw invalidParams("Failed to retrieve task: Task has expired");
+    const { result, error } = JSON.parse(outcome) as { result?: unknown; error?: RpcErrorObject };
+    if (error !== undefined) throw new RpcError(error);
+    return underTask(task.id, isObject(result) ? result : {});
+  }
+
+  async #cancel(task: StoredTask): Promise<unknown> {
+    const running = this.#running.get(task.id);
+    if (running?.call === undefined || task.status !== "working") {
+      throw invalidParams(`Cannot cancel task: it is ${task.status} already`);
+    }
+    const message = "The task was cancelled by request.";
+    this.#work.stop(running.call, message);
+    this.#cancelRemote(task);
+    this.#end(task, "cancelled", { error: { code: RpcCode.internal, message } });
+    await running.over;
+    return this.#describe(task);
+  }
+
+  /** Has the upstream stop; whether it does is its own affair. */
+  #cancelRemote({ upstream, remote }: StoredTask): void {
+    const { closed } = this.#parts;
+    const client = closed ? undefined : this.#parts.upstreams?.get(upstream);
+    const options = { related: this.#parts.needCalls().nextRelated(), progress: false };
+    client?.request("tasks/cancel", { taskId: remote }, options).catch(() => {});
+  }
+
+  #forgetExpired(): void {
+    const { ctx } = this.#parts;
+    const now = ctx.worker.clock.wallNow();
+    for (const task of ctx.state.tasks ?? []) {
+      if (now - task.createdAt < task.ttl) continue;
+      const running = this.#running.get(task.id);
+      if (running?.call !== undefined && task.status === "working") {
+        this.#work.stop(running.call, "the ttl of the task is over");
+        this.#cancelRemote(task);
+      }
+      this.#running.delete(task.id);
+      this.#forget(task);
+      running?.finish();
+    }
+  }
+
+  #forget(task: StoredTask): void {
+    const { state } = this.#parts.ctx;
+    // An empty list stays: whoever had tasks may ask for them.
+    state.tasks = state.tasks?.filter((known) => known !== task) ?? [];
+  }
+
+  #find(params: Params): StoredTask {
+    const id = params?.taskId;
+    if (typeof id !== "string") throw invalidParams('"taskId" must be a string');
+    const task = this.#parts.ctx.state.tasks?.find((known) => known.id === id);
+    if (task === undefined) throw invalidParams("Failed to retrieve task: Task not found");
+    return task;
+  }
+
+  #describe(task: StoredTask): Record<string, unknown> {
+    const { id, createdAt, updatedAt, ttl, pollInterval, message } = task;
+    const running = this.#running.get(id);
+    let { status }: { status: string } = task;
+    if (running !== undefined) status = this.#isAsking(running) ? "input_required" : "working";
+    return {
+      taskId: id,
+      status,
+      ...(message === undefined ? {} : { statusMessage: message }),
+      createdAt: new Date(createdAt).toISOString(),
+      lastUpdatedAt: new Date(updatedAt).toISOString(),
+      ttl,
+      ...(pollInterval === undefined ? {} : { pollInterval }),
+    };
+  }
+
+  #isAsking({ call }: Running): boolean {
+    if (call === undefined) return false;
+    return this.#parts.requests?.all().some(({ related }) => related === call.related) === true;
+  }
+
+  #touch(task: StoredTask, message: string): void {
+    task.message = message;
+    task.updatedAt = this.#parts.ctx.worker.clock.wallNow();
+  }
+
+  /** Tells whoever listens; nobody may rely on it. */
+  #announce(task: StoredTask): void {
+    const { streams } = this.#parts;
+    if (streams?.listening !== true) return;
+    const params = this.#describe(task);
+    const text = JSON.stringify({ jsonrpc: "2.0", method: "notifications/tasks/status", params });
+    void streams.sendEphemeral(streams.standalone(), text);
+  }
+
+  /** Where the client hears of what happens in the course of a task. */
+  #streamOf(id: string): EventStream {
+    const waiter = this.#running.get(id)?.waiters.findLast(({ settled }) => !settled);
+    return waiter === undefined ? this.#parts.needStreams().standalone() : this.#parts.needCalls().streamOf(waiter);
+  }
+}
+
+/** What an upstream sends in the course of `call`, under the client's name of the task if it is one. */
+export function inTask(call: ClientCall | undefined, params: Params): Params {
+  return call?.exchange instanceof DetachedExchange ? underTask(call.exchange.task, params ?? {}) : params;
+}
+
+function underTask(taskId: string, fields: Record<string, unknown>): Record<string, unknown> {
+  const meta = isObject(fields._meta) ? fields._meta : {};
+  return { ...fields, _meta: { ...meta, [RELATED_TASK]: { taskId } } };
+}
+
+function relatedTask(params: Params): string | undefined {
+  const meta = params?._meta;
+  const related = isObject(meta) ? meta[RELATED_TASK] : undefined;
+  return isObject(related) && typeof related.taskId === "string" ? related.taskId : undefined;
+}
+
+function newRunning(call: ClientCall | undefined): Running {
+  let finish = (): void => {};
+  const over = new Promise<void>((resolve) => {
+    finish = resolve;
+  });
+  return { call, waiters: [], over, finish };
+}
