@@ -9,7 +9,7 @@ import type { CallRecord, End, Entry, Fault, History } from "./history.ts";
 import { readRoutes } from "./proxy.ts";
 
 const OPTIONS = { detectionMs: 8_000, slackMs: 1_000 };
-const INVARIANTS = ["session is lost", "event", "executed twice", "deadline", "stays dead"] as const;
+const INVARIANTS = ["session is lost", "event", "executed twice", "task", "deadline", "stays dead"] as const;
 
 interface Planted {
   records: Entry[];
@@ -41,6 +41,16 @@ const call = (end: End | undefined, over: Partial<CallRecord> = {}): CallRecord 
   end,
   requests: ["c/r1"],
   ...over,
+});
+const task = (seen: string[], results: string[]): Entry => ({
+  kind: "task",
+  session: "s",
+  call: "c/1",
+  task: "t",
+  at: 0,
+  seen,
+  results,
+  endedAt: 1_000,
 });
 const answered: End = { how: "answered", correct: true };
 const opened: Entry = { kind: "opened", session: "s", at: 0 };
@@ -186,4 +196,20 @@ test("the proxy's log tells which nodes had a request, tries that failed include
       ["c1/4", []],
     ],
   );
+});
+
+test("a task that is forgotten, never ends, or changes after its end", () => {
+  for (const [seen, results, lost] of [
+    [["working", "completed", "completed"], ["c/1", "c/1"], false],
+    [["working", "failed"], ["error -32603"], false],
+    [["working", "unknown"], ["error -32602"], true],
+    [["working"], [], true],
+    [["completed"], [], true],
+    [["completed", "working"], ["c/1"], true],
+    [["completed"], ["c/1", "c/2"], true],
+    [["completed"], ["another"], true],
+  ] as const) {
+    const found = violated({ records: [opened, task([...seen], [...results])] });
+    assert.deepEqual(found, lost ? ["task"] : [], seen.join());
+  }
 });

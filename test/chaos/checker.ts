@@ -6,6 +6,7 @@
  * | no session is lost | 404 for a session that its client did not delete |
  * | no acknowledged event is missing or duplicated | a gap or a step back between ids of one stream, the same id with other data, the same message under two ids, a stream that its id cannot resume |
  * | no non-idempotent call is executed twice | two executions; one of a call refused as not started; none of an answered call; a wrong answer |
+ * | no task is lost | one that its session does not know (any more), that never ends, whose end or result changes, or whose result is not its own |
  * | every call ends | a call without an end |
  * | and in time, if its edge was whole | longer than the call, detection and one second; a connection that broke at a node without a fault |
  * | every DELETEd session stays dead | an answer other than 404 (or 503) after the DELETE was acknowledged |
@@ -34,7 +35,14 @@ const EVENT_ID = /^(.+)-([0-9a-z]+)(_[0-9a-z]+)?$/;
 const IN_FLIGHT_MS = 2_000;
 
 export function check(history: History, options: CheckOptions): Verdict[] {
-  return [sessions(history), events(history), executions(history), deadlines(history, options), deleted(history)];
+  return [
+    sessions(history),
+    events(history),
+    executions(history),
+    tasks(history),
+    deadlines(history, options),
+    deleted(history),
+  ];
 }
 
 function sessions({ records }: History): Verdict {
@@ -158,6 +166,28 @@ function executions({ records, executions: executed }: History): Verdict {
   }
   const counts = `${answered} answered, ${refused} refused unstarted, ${unknown} unknown; ${effects} executions`;
   return { invariant: "no non-idempotent call is executed twice", counts, violations };
+}
+
+function tasks({ records }: History): Verdict {
+  const violations: string[] = [];
+  const ends = new Map<string, number>();
+  for (const record of records) {
+    if (record.kind !== "task") continue;
+    const { session, call, seen, results } = record;
+    const told = `session ${session}, the task of call ${call}`;
+    const end = seen.find((status) => status !== "working" && status !== "input_required");
+    if (seen.includes("unknown")) violations.push(`${told}: is not known any more`);
+    else if (end === undefined || results.length === 0) violations.push(`${told}: has no end`);
+    else {
+      ends.set(end, (ends.get(end) ?? 0) + 1);
+      const later = seen.slice(seen.indexOf(end)).find((status) => status !== end);
+      if (later !== undefined) violations.push(`${told}: was ${end}, and ${later} afterwards`);
+      if (new Set(results).size > 1) violations.push(`${told}: has more than one result: ${results.join(", ")}`);
+      if (end === "completed" && results[0] !== call) violations.push(`${told}: its result is "${results[0]}"`);
+    }
+  }
+  const summary = [...ends].map(([how, count]) => `${count} ${how}`).join(", ");
+  return { invariant: "no task is lost", counts: summary || "no tasks", violations };
 }
 
 function deadlines({ records, faults, routes, stalls }: History, options: CheckOptions): Verdict {

@@ -7,7 +7,7 @@
 import { chooseIndex, type Random } from "../harness/seed.ts";
 import type { Message } from "../harness/sse_connection.ts";
 import { type Answer, type Event, exchange } from "./exchange.ts";
-import type { CallRecord, End, Entry, Started } from "./history.ts";
+import type { CallRecord, End, Entry, Started, TaskRecord } from "./history.ts";
 
 export interface ClientOptions {
   name: string;
@@ -30,8 +30,11 @@ const STREAM_QUIET_MS = 20_000;
 const GIVE_UP_MS = 45_000;
 const RETRY_MS = 200;
 const DELETE_SHARE = 0.03;
+/** How often a client asks what became of its task. */
+const POLL_MS = 300;
+const UNKNOWN_TASK = -32602;
 
-type Operation = "echo" | "add" | "put" | "slow" | "ask" | "cancel" | "touch";
+type Operation = "echo" | "add" | "put" | "slow" | "ask" | "cancel" | "touch" | "job";
 const OPERATIONS: readonly Operation[] = [
   "echo",
   "echo",
@@ -43,6 +46,7 @@ const OPERATIONS: readonly Operation[] = [
   "ask",
   "cancel",
   "touch",
+  "job",
 ];
 
 export class ChaosClient {
@@ -52,6 +56,7 @@ export class ChaosClient {
   readonly #dead: string[] = [];
   #session: string | undefined;
   #lastId = 0;
+  #lastTask: TaskRecord | undefined;
   #listening: AbortController | undefined;
   /** The last id of the GET stream. */
   #heard = "";
@@ -80,6 +85,11 @@ export class ChaosClient {
   /** After the last fault: its session answers, and what was deleted does not. */
   async lastWords(): Promise<void> {
     if (this.#session !== undefined) await this.#call("echo");
+    const task = this.#lastTask;
+    if (task !== undefined && task.session === this.#session) {
+      await this.#statusOf(task);
+      await this.#resultOf(task);
+    }
     for (const session of this.#dead) await this.#probe(session);
   }
 
@@ -111,9 +121,10 @@ export class ChaosClient {
   }
 
   async #operate(): Promise<void> {
-    const { random } = this.#options;
+    const { random, version } = this.#options;
     const operation = OPERATIONS[chooseIndex(random, OPERATIONS.length)] ?? "echo";
-    await this.#call(operation);
+    // Before 2025-11-25 there were no tasks.
+    await this.#call(operation === "job" && version !== "2025-11-25" ? "echo" : operation);
     const dead = this.#dead.at(-1);
     if (dead !== undefined && random() < 0.2) await this.#probe(dead);
   }
@@ -125,13 +136,15 @@ export class ChaosClient {
     const session = this.#session ?? "";
     const id = this.#newId();
     const call = `${name}/${id}`;
-    const takesMs = operation === "slow" || operation === "cancel" ? 500 + Math.floor(random() * 3_000) : 0;
+    const ms = 500 + Math.floor(random() * 3_000);
+    // A task is there at once.
+    const takesMs = operation === "slow" || operation === "cancel" ? ms : 0;
     const entry: CallRecord = {
       kind: "call",
       session,
       call,
       idempotent: operation === "put",
-      recorded: ["add", "put", "slow", "ask", "cancel"].includes(operation),
+      recorded: ["add", "put", "slow", "ask", "cancel", "job"].includes(operation),
       takesMs,
       at: now(),
       endedAt: undefined,
@@ -141,8 +154,13 @@ export class ChaosClient {
     record(entry);
     const tool = operation === "cancel" ? "slow" : operation;
     const upstream = upstreams[chooseIndex(random, upstreams.length)] ?? "";
-    const args = tool === "slow" ? { call, ms: takesMs } : { call };
-    const params = { name: `${upstream}__${tool}`, arguments: args, _meta: { progressToken: id } };
+    const args = tool === "slow" || tool === "job" ? { call, ms } : { call };
+    const params = {
+      name: `${upstream}__${tool}`,
+      arguments: args,
+      _meta: { progressToken: id },
+      ...(tool === "job" ? { task: { ttl: 30 * 60_000 } } : {}),
+    };
     let cancelled = false;
     const cancel = async (): Promise<void> => {
       if (operation !== "cancel") return;
@@ -156,6 +174,67 @@ export class ChaosClient {
     entry.endedAt = now();
     entry.end = end;
     await cancelling;
+    if (end.how === "answered" && end.task !== undefined) await this.#follow(entry, end.task);
+  }
+
+  /** Asks for a task until it has ended, and then for its result. */
+  async #follow({ session, call }: CallRecord, task: string): Promise<void> {
+    const { now, record } = this.#options;
+    const entry: TaskRecord = {
+      kind: "task",
+      session,
+      call,
+      task,
+      at: now(),
+      seen: [],
+      results: [],
+      endedAt: undefined,
+    };
+    record(entry);
+    this.#lastTask = entry;
+    const until = now() + 2 * GIVE_UP_MS;
+    while (now() < until && (entry.seen.length === 0 || entry.seen.at(-1) === "working")) {
+      await this.#pause(POLL_MS, true);
+      await this.#statusOf(entry);
+    }
+    await this.#resultOf(entry);
+    entry.endedAt = now();
+  }
+
+  async #statusOf(entry: TaskRecord): Promise<void> {
+    const answer = await this.#inquire("tasks/get", entry);
+    if (answer?.error?.code === UNKNOWN_TASK) entry.seen.push("unknown");
+    else if (typeof answer?.result?.status === "string") entry.seen.push(answer.result.status);
+  }
+
+  async #resultOf(entry: TaskRecord): Promise<void> {
+    for (let tries = 0; tries < 50; tries++) {
+      const answer = await this.#inquire("tasks/result", entry);
+      const started = (answer?.error?.data as { started?: Started } | undefined)?.started;
+      // Its session could not be reached: that says nothing of the task.
+      const unreached = answer === undefined || (answer.error !== undefined && started === "no");
+      if (!unreached) {
+        const [content] = (answer.result?.content ?? []) as { text?: string }[];
+        entry.results.push(answer.error === undefined ? `${content?.text}` : `error ${answer.error.code}`);
+        return;
+      }
+      await this.#pause(RETRY_MS, true);
+    }
+  }
+
+  /** The response to a question about a task, on whatever it comes; undefined where it is lost. */
+  async #inquire(method: string, { session, task }: TaskRecord): Promise<Message | undefined> {
+    const id = this.#newId();
+    let response: Message | undefined;
+    const answer = await this.#request("POST", session, {
+      body: { jsonrpc: "2.0", id, method, params: { taskId: task } },
+      quietMs: STREAM_QUIET_MS,
+      onEvent: (event) => {
+        response ??= this.#take(event, id);
+        return response === undefined;
+      },
+    });
+    return answer.status === 200 ? (answer.message ?? response) : undefined;
   }
 
   /** Sends a call and reads until it ends, over as many connections as that takes. */
@@ -353,6 +432,8 @@ export class ChaosClient {
 
 function endOf(response: Message, call: string): End {
   if (response.error === undefined) {
+    const task = (response.result?.task as { taskId?: string } | undefined)?.taskId;
+    if (task !== undefined) return { how: "answered", correct: true, task };
     const [content] = (response.result?.content ?? []) as { text?: string }[];
     // The tool itself failed: its node could not reach the recorder.
     if (response.result?.isError === true) return { how: "refused", started: "unknown" };

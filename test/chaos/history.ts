@@ -8,8 +8,8 @@ export type Started = "no" | "yes" | "unknown";
 
 /** How a call ended for its client. */
 export type End =
-  /** A response; `correct`: the one that belongs to the call. */
-  | { how: "answered"; correct: boolean }
+  /** A response; `correct`: the one that belongs to the call. `task`: what it was given instead of a result. */
+  | { how: "answered"; correct: boolean; task?: string }
   /** A JSON-RPC error of Troupe that says whether the call was started. */
   | { how: "refused"; started: Started }
   /** The client cancelled, and the stream ended without a response. */
@@ -59,7 +59,23 @@ export type LifeRecord =
   /** The DELETE was acknowledged. */
   | { kind: "deleted"; session: string; at: number };
 
-export type Entry = CallRecord | StreamRecord | StatusRecord | LifeRecord;
+/** A task that its client was told of. */
+export interface TaskRecord {
+  kind: "task";
+  session: string;
+  /** The call that made it. */
+  call: string;
+  task: string;
+  at: number;
+  /** What it was said to be, one after another; `unknown`: the session has no such task. */
+  seen: string[];
+  /** Texts of its results, or the codes of its errors. */
+  results: string[];
+  /** When its client had its last result. */
+  endedAt: number | undefined;
+}
+
+export type Entry = CallRecord | StreamRecord | StatusRecord | LifeRecord | TaskRecord;
 
 export interface Fault {
   what: string;

@@ -98,8 +98,12 @@ async function main(): Promise<number> {
   const checked = async (whole: boolean): Promise<Verdict[]> => {
     const routes = lab.proxy.routes();
     // What is not over yet is looked at later, also a call whose answer to a question waits at a node still.
-    const over = (entry: Entry): boolean =>
-      entry.kind !== "call" || (entry.end !== undefined && entry.requests.every((request) => routes.has(request)));
+    const over = (entry: Entry): boolean => {
+      if (entry.kind === "task") return entry.endedAt !== undefined;
+      return (
+        entry.kind !== "call" || (entry.end !== undefined && entry.requests.every((request) => routes.has(request)))
+      );
+    };
     const history: History = {
       records: whole ? records : records.filter(over),
       faults,

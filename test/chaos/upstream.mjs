@@ -3,6 +3,7 @@
  * stdio, `upstream_http.mjs` over HTTP. Calls with an effect have it in the recorder, a process outside of every fault
  * (`CHAOS_RECORDER`, its URL): what it counted is what was executed. The effect comes first, the answer after it.
  */
+import { InMemoryTaskStore } from "@modelcontextprotocol/sdk/experimental/tasks";
 import { McpServer } from "@modelcontextprotocol/sdk/server/mcp.js";
 import {
   ElicitResultSchema,
@@ -20,9 +21,18 @@ const record = async (what, call) => {
 };
 
 export default function createServer() {
+  const taskStore = new InMemoryTaskStore();
   const server = new McpServer(
     { name: "chaos", version: "1.0.0" },
-    { capabilities: { logging: {}, tools: { listChanged: true }, resources: { subscribe: true } } },
+    {
+      capabilities: {
+        logging: {},
+        tools: { listChanged: true },
+        resources: { subscribe: true },
+        tasks: { list: {}, cancel: {}, requests: { tools: { call: {} } } },
+      },
+      taskStore,
+    },
   );
   const call = { call: z.string() };
   server.registerTool("echo", { inputSchema: call, annotations: { readOnlyHint: true } }, (args) => text(args.call));
@@ -57,6 +67,24 @@ export default function createServer() {
     await record("executed", args.call);
     return text(args.call);
   });
+  server.experimental.tasks.registerToolTask(
+    "job",
+    { inputSchema: { ...call, ms: z.number() }, execution: { taskSupport: "required" } },
+    {
+      createTask: async (args, extra) => {
+        await record("executed", args.call);
+        const task = await extra.taskStore.createTask({ ttl: extra.taskRequestedTtl, pollInterval: 300 });
+        pause(args.ms)
+          .then(() => extra.taskStore.storeTaskResult(task.taskId, "completed", text(args.call)))
+          // Its session may have ended.
+          .catch(() => {});
+        return { task };
+      },
+      getTask: (_args, extra) => extra.taskStore.getTask(extra.taskId),
+      getTaskResult: (_args, extra) => extra.taskStore.getTaskResult(extra.taskId),
+    },
+  );
+  server.server.onclose = () => taskStore.cleanup();
   server.registerResource("note", "chaos://note", { mimeType: "text/plain" }, (uri) => ({
     contents: [{ uri: uri.href, mimeType: "text/plain", text: "a note" }],
   }));

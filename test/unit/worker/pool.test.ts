@@ -246,7 +246,9 @@ test("a worker that keeps ending opens the circuit, with the reason, and is trie
 test("start rejects with the reason when a worker cannot initialise, and leaves no thread behind", async () => {
   const { pool, exits } = harness({ size: 2, settings: (index) => ({ failInit: index === 1 }) });
   await assert.rejects(pool.start(), /worker 2 has no such module/);
-  assert.deepEqual([pool.state(0), pool.state(1)], ["stopped", "stopped"]);
+  assert.equal(pool.state(1), "stopped");
+  // It may have been starting still: then it was terminated, which on Deno proves nothing.
+  assert.ok(pool.state(0) === "stopped" || (isDeno && pool.state(0) === "unproven"), pool.state(0));
   assert.equal(exits.filter(({ index }) => index === 1).length, 0);
 });
 
