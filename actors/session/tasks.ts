@@ -219,7 +219,9 @@ export class SessionTasks {
     } catch (error) {
       this.#forget(task);
       this.#cancelRemote(task);
-      throw error;
+      if (call.settled) throw error;
+      const message = `upstream "${task.upstream}" began a task that could not be stored; it was told to cancel it`;
+      throw new TroupeError("store_unavailable", message, { started: "yes", cause: error });
     }
     ctx.worker.count("troupe_session_tasks_total");
   }

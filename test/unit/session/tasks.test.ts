@@ -85,7 +85,7 @@ describe("tasks", () => {
     const world = await begun();
     world.failCommits = true;
     const refused = await world.request("tools/call", { name: "t", task: {} });
-    assert.equal((errorOf(refused).data as Json).code, "store_unavailable");
+    assert.deepEqual(errorOf(refused).data, { code: "store_unavailable", started: "yes", retryable: false });
     assert.deepEqual(world.one.last("tasks/cancel").params, { taskId: "remote-1" }, "nobody knows of it");
     world.failCommits = false;
     const task = await made(world, { task: { ttl: 60_000 } });
