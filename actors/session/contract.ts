@@ -142,6 +142,8 @@ export interface StoredTask {
   pollInterval?: number;
   /** The client's progress token. */
   token?: RpcId;
+  /** The cancellation scope that its call named. */
+  scope?: string;
   status: "working" | "completed" | "failed" | "cancelled";
   message?: string;
   /** Unless it works: JSON text of `{ result }` or `{ error }`. */

@@ -10,10 +10,17 @@
 import type { Clock } from "../../runtime/actor/clock.ts";
 import type { ActorCaller } from "../../runtime/actor/define.ts";
 import { cancellationScope } from "../cancellation/client.ts";
+import { isObject } from "./rpc.ts";
 
 export const SCOPE_META = "troupe/cancellationScope";
 /** Characters; a longer name names nothing. */
 const MAX_SCOPE = 256;
+
+/** The scope that `meta` names, if it names one. */
+export function scopeOf(meta: unknown): string | undefined {
+  const id = isObject(meta) ? meta[SCOPE_META] : undefined;
+  return typeof id === "string" && id.length > 0 && id.length <= MAX_SCOPE ? id : undefined;
+}
 
 /**
  * Joins the scope that `meta` names; undefined: it names none. `onCancelled` is called once, unless what this returns
@@ -25,8 +32,8 @@ export function joinScope(
   meta: Readonly<Record<string, unknown>>,
   onCancelled: (reason: string) => void,
 ): (() => void) | undefined {
-  const id = meta[SCOPE_META];
-  if (typeof id !== "string" || id.length === 0 || id.length > MAX_SCOPE) return undefined;
+  const id = scopeOf(meta);
+  if (id === undefined) return undefined;
   const scope = cancellationScope(caller, id, { clock });
   const { signal } = scope;
   signal.addEventListener("abort", () => onCancelled(signal.reason instanceof Error ? signal.reason.message : ""), {

@@ -17,6 +17,7 @@
  * An upstream whose memory outlives the owner (HTTP) is asked for the result again, and the task goes on. A process or
  * module died with the owner, and what it worked on with it: the task has failed, and says why. It is never run again,
  * because its client was told that it runs.
+ * A task whose call named a cancellation scope is in it until it has ended (scoped_call.ts).
  * A session that moves on purpose waits for its tasks as for its calls, within the budget.
  *
  * ## Bounds
@@ -33,6 +34,7 @@ import type { StoredTask } from "./contract.ts";
 import type { SessionParts } from "./parts.ts";
 import { invalidParams, methodNotFound } from "./router.ts";
 import { isObject, RpcCode } from "./rpc.ts";
+import { joinScope, SCOPE_META, scopeOf } from "./scoped_call.ts";
 import type { EventStream } from "./streams.ts";
 
 type Params = Record<string, unknown> | undefined;
@@ -110,6 +112,8 @@ export class SessionTasks {
       if (typeof made.pollInterval === "number") task.pollInterval = made.pollInterval;
       if (typeof made.statusMessage === "string") task.message = made.statusMessage;
       if (call.token !== undefined) task.token = call.token;
+      const scope = scopeOf(plain._meta);
+      if (scope !== undefined) task.scope = scope;
       await this.#keep(task, call);
       this.#run(task);
       return { ...result, task: this.#describe(task) };
@@ -238,7 +242,10 @@ export class SessionTasks {
     const call = calls.begin(exchange, `task:${id}`, "tasks/result", { taskId: remote }, token);
     call.upstream = task.upstream;
     calls.outlive();
-    this.#running.set(id, newRunning(call));
+    const { ctx } = this.#parts;
+    const cancelled = (reason: string): void => this.#stop(task, `The task's scope was cancelled: ${reason}`);
+    const leave = joinScope(ctx, ctx.worker.clock, { [SCOPE_META]: task.scope }, cancelled);
+    this.#running.set(id, newRunning(call, leave));
     this.#work.settle(call, this.#ask(task, call, again));
     return call;
   }
@@ -335,15 +342,20 @@ export class SessionTasks {
 
   async #cancel(task: StoredTask): Promise<unknown> {
     const running = this.#running.get(task.id);
-    if (running?.call === undefined || task.status !== "working") {
+    if (running === undefined || task.status !== "working") {
       throw invalidParams(`Cannot cancel task: it is ${task.status} already`);
     }
-    const message = "The task was cancelled by request.";
-    this.#work.stop(running.call, message);
-    this.#cancelRemote(task);
-    this.#end(task, "cancelled", { error: { code: RpcCode.internal, message } });
+    this.#stop(task, "The task was cancelled by request.");
     await running.over;
     return this.#describe(task);
+  }
+
+  #stop(task: StoredTask, message: string): void {
+    const call = this.#running.get(task.id)?.call;
+    if (call === undefined || task.status !== "working") return;
+    this.#work.stop(call, message);
+    this.#cancelRemote(task);
+    this.#end(task, "cancelled", { error: { code: RpcCode.internal, message } });
   }
 
   /** Has the upstream stop; whether it does is its own affair. */
@@ -442,10 +454,13 @@ function relatedTask(params: Params): string | undefined {
   return isObject(related) && typeof related.taskId === "string" ? related.taskId : undefined;
 }
 
-function newRunning(call: ClientCall | undefined): Running {
+function newRunning(call: ClientCall | undefined, leave?: () => void): Running {
   let finish = (): void => {};
   const over = new Promise<void>((resolve) => {
-    finish = resolve;
+    finish = () => {
+      leave?.();
+      resolve();
+    };
   });
   return { call, waiters: [], over, finish };
 }

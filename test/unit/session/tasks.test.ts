@@ -1,6 +1,8 @@
 /** Tasks: calls of tools that go on while nobody waits, and are answered for until their time is over. */
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
+import { Cancellation } from "../../../actors/cancellation/cancellation.ts";
+import { makeRef } from "../../../runtime/actor/ref.ts";
 import {
   type Connection,
   errorOf,
@@ -243,6 +245,22 @@ describe("the end of a task", () => {
     assert.equal(errorOf(await world.request("tasks/cancel", { taskId: task.taskId })).code, -32602);
     assert.equal((await get(world, task)).status, "cancelled");
     assert.equal(world.stored?.tasks?.[0]?.status, "cancelled");
+  });
+
+  it("comes with that of the scope that its call named, long after the call was answered", async () => {
+    const world = await begun();
+    world.run(Cancellation, "import-7");
+    const scope = makeRef(world.host.calls, Cancellation, "import-7", null);
+    const _meta = { "troupe/cancellationScope": "import-7" };
+    const [inside, outside] = [await made(world, { _meta }), await made(world)];
+    const [first, second] = world.one.requests.filter(({ method }) => method === "tasks/result");
+    await settle();
+    assert.equal(await scope.cancel("enough"), true);
+    await settle();
+    assert.equal((await get(world, inside)).status, "cancelled");
+    assert.match(String((await get(world, inside)).statusMessage), /scope was cancelled: .*enough/);
+    assert.deepEqual([first?.cancelled !== false, second?.cancelled !== false], [true, false]);
+    assert.equal((await get(world, outside)).status, "working");
   });
 
   it("is not that of a request for its result", async () => {
