@@ -119,6 +119,7 @@ export class LiveSession implements SweptSession {
    */
   async end(): Promise<void> {
     await this.#parts.ctx.end();
+    this.#parts.tasks?.abandon();
     void this.close("ended");
   }
 

@@ -187,6 +187,11 @@ export class SessionTasks {
     this.#forgetExpired();
   }
 
+  /** The session ends: upstreams that go on without it have nothing to work for. */
+  abandon(): void {
+    for (const task of this.#parts.ctx.state.tasks ?? []) if (task.status === "working") this.#cancelRemote(task);
+  }
+
   /** The upstream that has tool `name`, if it offers tasks to this session. */
   async #upstreamOf(name: unknown): Promise<string | undefined> {
     const { state } = this.#parts.ctx;

@@ -9,6 +9,7 @@ import {
   FakeUpstream,
   type Json,
   LATER,
+  PRINCIPAL,
   paramsOf,
   type Received,
   resultOf,
@@ -284,6 +285,19 @@ describe("the end of a task", () => {
     assert.notEqual(first?.cancelled, false, "nobody has to ask for it to end");
     assert.equal(errorOf(await world.request("tasks/get", { taskId: short.taskId })).code, -32602);
     assert.deepEqual((await world.ask("tasks/list")).tasks, [await get(world, long)]);
+  });
+
+  it("is told to the upstream when its session ends", async () => {
+    const world = await begun();
+    await made(world);
+    await made(world);
+    (await waiting(world)).answer({ content: [] });
+    await settle();
+    await world.ref.terminate(PRINCIPAL);
+    const told = world.one.requests
+      .filter(({ method }) => method === "tasks/cancel")
+      .map(({ params }) => params?.taskId);
+    assert.deepEqual(told, ["remote-1"]);
   });
 
   it("does not come by idleness while it works", async () => {
