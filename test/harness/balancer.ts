@@ -1,7 +1,9 @@
 /**
  * Requests as a client behind a load balancer sends them: to a node chosen by chance, over a new connection each, and to
- * another node when that one does not take the connection; such a node is asked again once `/ready` says so. A node that
- * is too busy (503 `overloaded`, nothing started) is given the time it asks for. Nothing is sent twice that may have begun.
+ * another node when that one does not take the connection. Such a node, and one that is about to be stopped, is asked
+ * `/ready` before each request: a connection that comes in the microseconds in which a listener closes is reset by the
+ * kernel, and nobody can tell then whether a request on it was begun. A node that is too busy (503 `overloaded`, nothing
+ * started) is given the time it asks for. Nothing is sent twice that may have begun.
  */
 import { request } from "node:http";
 import { JSON_HEADERS, type RpcReply } from "./mcp_requests.ts";
@@ -30,16 +32,22 @@ export class Balancer {
   refused = 0;
   /** Requests that a busy node did not begin. */
   shed = 0;
+  /** Out of rotation until they are ready. */
   readonly #out = new Set<number>();
+  readonly #doubted = new Set<number>();
 
   constructor(urls: readonly string[], seed = seedOf("balancer")) {
     this.#urls = urls;
     this.#random = randomFrom(seed);
   }
 
-  /** A node is out of rotation until it is ready. */
-  out(node: number): void {
-    this.#out.add(node);
+  /** A node is to be stopped: it is asked before each request, until {@link back}. */
+  doubt(node: number): void {
+    this.#doubted.add(node);
+  }
+
+  back(node: number): void {
+    this.#doubted.delete(node);
   }
 
   /** POSTs a message, or sends a request without a body. Rejects when no node takes it, or the connection breaks. */
@@ -82,7 +90,7 @@ export class Balancer {
   }
 
   async #inRotation(node: number): Promise<boolean> {
-    if (!this.#out.has(node)) return true;
+    if (!this.#out.has(node) && !this.#doubted.has(node)) return true;
     const { status } = await exchange("GET", `${this.#urls[node]}/ready`, {}, undefined).catch(() => ({ status: 0 }));
     if (status === 200) this.#out.delete(node);
     return status === 200;
