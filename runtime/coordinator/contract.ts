@@ -35,9 +35,9 @@
  * ## Generation
  * The data carries a generation. A store that comes back empty, replaced, or behind (an older generation) makes every
  * verb throw `store_reset` until the nodes have re-asserted themselves (`reassert`); first claims and declarations are
- * refused meanwhile, inside the store's own scripts or transactions. Alive in a new generation is only who joins it or
- * re-asserts itself in it, and a node that does so also writes back which dead members it knew: a lost declaration must not
- * bring an owner back beside whoever took over from it.
+ * refused meanwhile, inside the store's own scripts or transactions. A node that re-asserts itself also writes back which
+ * dead members it knew, whatever the data says of them: a lost declaration must not bring an owner back beside whoever took
+ * over from it.
  */
 import type { ActorId, Epoch, Generation, Incarnation, NodeId } from "../actor/ids.ts";
 

@@ -55,6 +55,8 @@ interface Data {
   epochs: number;
   alive: Map<Incarnation, { record: NodeRecord; heartbeat: number; operation: string }>;
   dead: Map<Incarnation, NodeRecord>;
+  /** Who joined this generation or came back in it. */
+  back: Set<Incarnation>;
   actors: Map<ActorId, ActorRecord>;
   dues: Map<ActorId, number>;
 }
@@ -130,7 +132,7 @@ export class SimulatedStore {
     data.generation = made;
     data.run = this.#run;
     data.settled = (fresh && !watched) || this.#without.has("settling");
-    data.alive.clear();
+    data.back.clear();
     this.#changed();
     return { generation: made, settled: data.settled };
   }
@@ -145,11 +147,12 @@ export class SimulatedStore {
     checkOperation(operation);
     const data = this.#data;
     for (const [incarnation, member] of data.alive) {
-      if (member.operation === operation && !this.#without.has("operation-ids"))
+      if (member.operation === operation && data.back.has(incarnation) && !this.#without.has("operation-ids"))
         return { incarnation, view: data.view };
     }
     const incarnation = `${data.generation}-${String(++data.incarnations).padStart(4, "0")}` as Incarnation;
     data.alive.set(incarnation, { record: structuredClone(record), heartbeat: 0, operation });
+    data.back.add(incarnation);
     this.#changed();
     return { incarnation, view: data.view };
   }
@@ -162,11 +165,14 @@ export class SimulatedStore {
     heartbeat: number,
     known: readonly Member[],
   ): "alive" | "dead" {
-    const { alive, dead } = this.#data;
+    const { alive, dead, back } = this.#data;
     for (const { incarnation: other, liveness: _, ...lost } of known) {
-      if (!alive.has(other) && !dead.has(other)) this.#listDead(other, lost);
+      if (back.has(other) || dead.has(other)) continue;
+      alive.delete(other);
+      this.#listDead(other, lost);
     }
     if (dead.has(incarnation)) return "dead";
+    back.add(incarnation);
     if (!alive.has(incarnation)) {
       alive.set(incarnation, { record: structuredClone(record), heartbeat, operation });
       this.#changed();
@@ -473,6 +479,7 @@ function empty(run: number): Data {
     epochs: 0,
     alive: new Map(),
     dead: new Map(),
+    back: new Set(),
     actors: new Map(),
     dues: new Map(),
   };

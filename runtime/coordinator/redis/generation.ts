@@ -12,9 +12,9 @@
  * - a slot without its copy although all were written once: one shard lost its data.
  * From then on every verb of that process throws `store_reset`, until it has written back what it owns (`reassert`).
  *
- * **Nobody is alive in a new generation** but who joins it or comes back in it (`readmit`, membership.ts). A replica may take
- * over with data in which a node lives that has been declared dead since; whoever knows of that death could not say so
- * while the data calls the node alive, and it would go on with what others have taken over.
+ * **Nobody has come back yet in a new generation.** A replica may take over with data in which a node lives that has been
+ * declared dead since. So the data's word counts for little until that node joins or comes back itself (`readmit`,
+ * membership.ts): who knows of its death says so when it comes back, and is believed, unless that node came back before.
  *
  * **Settling.** A generation that replaced another one starts unsettled: first claims, takeovers and declarations are
  * refused until one node lease (TTL and grace) has gone by on the monotonic clock of a node that watched it, so that
@@ -40,7 +40,7 @@ const SETTLE_RETRY_MS = 500;
 
 export const establishScript = defineScript({
   name: "establish",
-  keys: ["meta", "alive", "beats", "joins"],
+  keys: ["meta", "joins"],
   args: ["known", "replace", "random", "run", "layout", "changes"],
   guarded: false,
   lua: `
@@ -62,8 +62,8 @@ local top = math.max(stored and ordinal(stored) or 0, ordinal(known))
 local made = string.format('%.0f.%s', top + 1, random)
 redis.call('SET', generation, made)
 redis.call('HSET', meta, 'layout', layout, 'run', run, 'ready', '0', 'settled', settled)
--- Rule: alive is who joins this generation or comes back in it. What the data says may be from before a declared death.
-redis.call('DEL', alive, beats, joins)
+-- Rule: nobody has come back yet. What the data says of the living may be from before a declared death (readmit).
+redis.call('DEL', joins)
 redis.call('HINCRBY', meta, 'view', 1)
 redis.call('PUBLISH', changes, 'generation')
 return {'stands', made, '0', settled}`,
@@ -240,7 +240,7 @@ export class GenerationKeeper {
       const answer = fields(
         await connection.run(
           establishScript,
-          [keys.generation, keys.meta, keys.alive, keys.beats, keys.joins],
+          [keys.generation, keys.meta, keys.joins],
           ["", this.#current, replace, randomBytes(5).toString("hex"), run, LAYOUT, keys.changes],
         ),
       );

@@ -6,9 +6,9 @@
  * linearization point. The dead stay listed, the newest ones, as many as twice the living and at least 32; an
  * incarnation that is not listed at all has been dead for longer, because none is ever used twice.
  *
- * A declaration may be lost with the store's data, and its incarnation come back to serve what somebody took over. So a
- * new generation begins with nobody alive (generation.ts), and whoever comes back in it also says which of the dead it
- * knows: they stay dead, unless they came back before.
+ * A declaration may be lost with the store's data, and its incarnation come back to serve what somebody took over, also
+ * because the data calls it alive still. So whoever comes back after a reset also says which of the dead it knows: they are
+ * dead, unless they joined or came back in this generation before (that is what has an entry in `joins`).
  */
 import { TroupeError } from "../../actor/errors.ts";
 import type { Incarnation } from "../../actor/ids.ts";
@@ -78,15 +78,17 @@ const readmitScript = defineScript({
   lua: `${CHANGED}${LIST_DEAD}
 -- Rule: what was declared dead stays dead, also where the store forgot it; who came back before holds a lease again.
 for index = 7, #ARGV, 2 do
-  if redis.call('HEXISTS', beats, ARGV[index]) == 0 and redis.call('HEXISTS', dead, ARGV[index]) == 0 then
+  if redis.call('HEXISTS', joins, ARGV[index]) == 0 and redis.call('HEXISTS', dead, ARGV[index]) == 0 then
+    redis.call('HDEL', beats, ARGV[index])
+    redis.call('HDEL', alive, ARGV[index])
     list_dead(ARGV[index], ARGV[index + 1])
     changed()
   end
 end
 if redis.call('HEXISTS', dead, incarnation) == 1 then return {'dead'} end
+redis.call('HSET', joins, incarnation, operation)
 if redis.call('HEXISTS', beats, incarnation) == 0 then
   redis.call('HSET', beats, incarnation, beat)
-  redis.call('HSET', joins, incarnation, operation)
   redis.call('HSET', alive, incarnation, record)
   changed()
 end
