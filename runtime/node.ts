@@ -19,7 +19,7 @@
  */
 import { readFileSync } from "node:fs";
 import { type LocalActor, type NodeActor, type NodeInternals, nodeActor } from "../actors/node/node.ts";
-import type { SessionDescription } from "../actors/session/contract.ts";
+import { keepsTasks, type SessionDescription, type SessionState } from "../actors/session/contract.ts";
 import { SessionActor } from "../actors/session/session.ts";
 import { managementRoutes, type Readiness } from "../transports/http/management.ts";
 import { McpEndpoint } from "../transports/http/mcp_endpoint.ts";
@@ -31,7 +31,7 @@ import { SseStreams } from "../transports/http/sse.ts";
 import type { MeshPeer } from "../transports/mesh/options.ts";
 import { GuardProcess, GuardScope } from "../transports/upstream/guard.ts";
 import { type Clock, systemClock } from "./actor/clock.ts";
-import { encodeState } from "./actor/codec.ts";
+import { decodeEnvelope, encodeState } from "./actor/codec.ts";
 import type {
   ActorSystem,
   AnyActorDefinition,
@@ -563,6 +563,8 @@ class Node implements RunningNode {
       view: () => membership.view,
       self: () => this.#incarnation,
       idleMs: (kind) => (kind === SessionActor.kind ? sessionIdleMs : undefined),
+      keeps: (kind, state) =>
+        kind === SessionActor.kind && keepsTasks(decodeEnvelope(state).state as SessionState, this.#clock.wallNow()),
       shortestMs: sessionIdleMs,
       clock: this.#clock,
       log: this.#log,

@@ -124,6 +124,10 @@ export class ClientCalls {
   get size(): number {
     return this.#calls.length;
   }
+  /** Those that came in POSTs. */
+  get posted(): number {
+    return this.#calls.filter((call) => !isDetached(call)).length;
+  }
 
   /** A number for a request of the session's own. */
   nextRelated(): number {
@@ -136,9 +140,10 @@ export class ClientCalls {
     method: string,
     params: Record<string, unknown> | undefined,
     token: RpcId | undefined,
+    related: number = ++this.#lastRelated,
   ): ClientCall {
     const call: ClientCall = {
-      related: ++this.#lastRelated,
+      related,
       id,
       method,
       params,
@@ -167,7 +172,8 @@ export class ClientCalls {
   }
 
   byId(id: RpcId): ClientCall | undefined {
-    for (const call of this.#calls) if (call.id === id) return call;
+    // A client may use any id, also one that the session chose for itself.
+    for (const call of this.#calls) if (call.id === id && !isDetached(call)) return call;
     return undefined;
   }
 
@@ -177,9 +183,11 @@ export class ClientCalls {
     return undefined;
   }
 
-  /** The calls that `upstream` works on, oldest first. */
+  /** The calls that `upstream` works on, oldest first: those that came in POSTs, or the others if there are none. */
   at(upstream: string): ClientCall[] {
-    return this.#calls.filter((call) => call.upstream === upstream);
+    const there = this.#calls.filter((call) => call.upstream === upstream);
+    const posted = there.filter((call) => !isDetached(call));
+    return posted.length > 0 ? posted : there;
   }
 
   /** The response of `call`. Ignored when it is settled already. */
@@ -280,6 +288,10 @@ export class ClientCalls {
     exchange.answer({ kind: "stream", stream: stream.id });
     return stream;
   }
+}
+
+function isDetached({ exchange }: ClientCall): boolean {
+  return exchange instanceof DetachedExchange;
 }
 
 /** What a call that the client cancelled is rejected with inside the session. */

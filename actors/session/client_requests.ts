@@ -81,6 +81,12 @@ export class ClientRequests {
     return [...this.#pending.values()];
   }
 
+  /** Whether `data`, an event's text, is a request that waits for its answer. */
+  isQuestion(data: string): boolean {
+    for (const id of this.#pending.keys()) if (asks(data, String(id))) return true;
+    return false;
+  }
+
   failAll(error: TroupeError): void {
     for (const request of [...this.#pending.values()]) {
       this.remove(request);

@@ -128,6 +128,11 @@ export interface StoredCall {
   cursor?: string;
 }
 
+/** Whether a session must stay for what it was promised of its tasks, whoever uses it. `wallNow`: wall clock milliseconds. */
+export function keepsTasks({ tasks }: Pick<SessionState, "tasks">, wallNow: number): boolean {
+  return tasks?.some(({ createdAt, ttl }) => wallNow < createdAt + ttl) === true;
+}
+
 /** A task. See tasks.ts. */
 export interface StoredTask {
   id: string;
@@ -144,6 +149,9 @@ export interface StoredTask {
   token?: RpcId;
   /** The cancellation scope that its call named. */
   scope?: string;
+  /** Of the request for its result: its id at the upstream, and the last event of the stream that brings the answer. */
+  sent?: RpcId;
+  cursor?: string;
   status: "working" | "completed" | "failed" | "cancelled";
   message?: string;
   /** Unless it works: JSON text of `{ result }` or `{ error }`. */

@@ -121,7 +121,7 @@ export class FromClient {
     if (method === "initialize" && (this.#greeted || ctx.state.initialized)) {
       return refused(400, RpcCode.invalidRequest, "Invalid Request: this session is initialized already", id);
     }
-    const inFlight = calls?.size ?? 0;
+    const inFlight = (calls?.size ?? 0) < settings.maxCalls ? 0 : (calls?.posted ?? 0);
     if (inFlight >= settings.maxCalls) {
       ctx.worker.count("troupe_session_overloaded_total");
       const message = `this session has ${inFlight} requests in flight`;

@@ -80,7 +80,7 @@ export class FromUpstreams implements UpstreamOwner {
     }
     worker.count("troupe_session_client_requests_total");
     const { calls, tasks } = parts;
-    const call = calls?.byRelated(related) ?? tasks?.callOf(upstream, params) ?? this.#likelyCall(upstream);
+    const call = tasks?.callOf(upstream, params) ?? calls?.byRelated(related) ?? this.#likelyCall(upstream);
     const stream = call === undefined ? parts.needStreams().standalone() : parts.needCalls().streamOf(call);
     const id = requests.nextId();
     const { token, params: sent } = replaceToken(inTask(call, params), id);
@@ -92,7 +92,7 @@ export class FromUpstreams implements UpstreamOwner {
   onNotification(upstream: string, method: string, params: Params, related: number | undefined): void | Promise<void> {
     const parts = this.#parts;
     if (parts.closed) return;
-    const call = parts.calls?.byRelated(related) ?? parts.tasks?.callOf(upstream, params);
+    const call = parts.tasks?.callOf(upstream, params) ?? parts.calls?.byRelated(related);
     switch (method) {
       case "notifications/progress":
         return this.#progress(params, call);

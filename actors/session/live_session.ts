@@ -5,7 +5,7 @@ import type { ActivationContext } from "../../runtime/actor/define.ts";
 import { type AbortReason, TroupeError } from "../../runtime/actor/errors.ts";
 import type { CancelledRequest } from "./cancels.ts";
 import { offerAgain } from "./client_requests.ts";
-import type { EventsCall, PostAnswer, SessionEvent, SessionState } from "./contract.ts";
+import { type EventsCall, keepsTasks, type PostAnswer, type SessionEvent, type SessionState } from "./contract.ts";
 import { FromClient } from "./from_client.ts";
 import { FromUpstreams } from "./from_upstreams.ts";
 import { idleSweep, type SweptSession } from "./idle.ts";
@@ -60,7 +60,9 @@ export class LiveSession implements SweptSession {
 
   /** Milliseconds since the last post or open stream. */
   idleMs(now: number): number {
-    return this.calls > 0 || this.openStreams > 0 ? 0 : now - this.#lastUsed;
+    const { state, worker } = this.#parts.ctx;
+    const used = this.calls > 0 || this.openStreams > 0 || keepsTasks(state, worker.clock.wallNow());
+    return used ? 0 : now - this.#lastUsed;
   }
 
   upstreamStates(): { name: string; running: boolean }[] {
@@ -118,8 +120,8 @@ export class LiveSession implements SweptSession {
    * their time to stop, are stopped by the end of the activation, not while a client waits for its DELETE.
    */
   async end(): Promise<void> {
+    await this.#parts.tasks?.abandon();
     await this.#parts.ctx.end();
-    this.#parts.tasks?.abandon();
     void this.close("ended");
   }
 
@@ -153,6 +155,7 @@ export class LiveSession implements SweptSession {
     const code = reason === "ended" || reason === "idle" ? "ended" : "unavailable";
     const error = new TroupeError(code, `session ${parts.ctx.key} stopped here (${reason})`, { started: "yes" });
     parts.calls?.failAll(error);
+    parts.tasks?.close();
     parts.streams?.close();
     // Before their questions fail: whoever goes on with this session has those still.
     const closed = parts.upstreams?.closeAll(reason);

@@ -76,6 +76,7 @@ export class SessionParts {
         clock: worker.clock,
         count: (name, by) => worker.count(name, by),
         stored: state.log,
+        wanted: (data) => this.requests?.isQuestion(data) === true,
         write: () => {
           this.refreshLog();
           return this.ctx.commit();
@@ -90,6 +91,7 @@ export class SessionParts {
   refreshLog(): void {
     const { state } = this.ctx;
     const log = this.streams?.snapshot();
+    this.tasks?.refresh();
     if (log === undefined) delete state.log;
     else {
       state.log = { ...log, asked: storedQuestions(this) };

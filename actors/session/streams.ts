@@ -21,7 +21,7 @@
  *
  * ## Bounds
  * The log: events, bytes and age (settings). The oldest delivered event goes first, then the oldest that nobody reads;
- * an event whose reader stalls goes only at four times the bound, and then the reader ends, so a gap is never silent.
+ * a question that waits for its answer has no age; an event whose reader stalls goes only at four times the bound, and then the reader ends, so a gap is never silent.
  * Ephemeral messages waiting per stream: 256, and 64 while nobody reads; from half of it on the sender is asked to wait
  * for the reader, then the oldest goes first. Streams: `MAX_STREAMS`,
  * the oldest ended one goes first.
@@ -118,6 +118,8 @@ export interface StreamOptions {
   bounds: EventLogBounds;
   clock: Clock;
   count: (name: string, by?: number) => void;
+  /** Whether the client must have the message `data` still, however old it is: few are. */
+  wanted: (data: string) => boolean;
   /** Stores `snapshot()`. */
   write: () => Promise<void>;
   onWriteFailed: (error: unknown) => void;
@@ -218,7 +220,7 @@ export class Streams {
    */
   moveTo(to: EventStream, from: EventStream, isIt: (data: string) => boolean): boolean {
     const read = from.reader !== undefined || !(from.opened || from.shared);
-    if (from.ended || (read && from !== to)) return false;
+    if (read && from !== to) return false;
     const entry = this.#log.find(({ stream, data, taken }) => stream === from && (taken || from !== to) && isIt(data));
     if (entry === undefined) return false;
     const { data } = entry;
@@ -372,6 +374,11 @@ export class Streams {
     return this.#log.find(({ stream, data }) => stream !== this.#standalone && respondsTo(data, request))?.stream;
   }
 
+  /** The stream that has that id. */
+  known(id: string): EventStream | undefined {
+    return this.#streams.get(id);
+  }
+
   /** POSTs' streams that have not ended. */
   unfinished(): EventStream[] {
     return [...this.#streams.values()].filter((stream) => !stream.ended && stream !== this.#standalone);
@@ -400,7 +407,6 @@ export class Streams {
       this.#log.push(entry);
       this.#bytes += data.length;
     }
-    this.#trim(now);
   }
 
   /** Resolves when a successor would know `stream`, or its reader has gone. */
@@ -501,8 +507,12 @@ export class Streams {
 
   #trim(now: number): void {
     const { events, bytes, ageMs } = this.#options.bounds;
-    for (let oldest = this.#log[0]; oldest !== undefined && now - oldest.at > ageMs; oldest = this.#log[0]) {
-      this.#lose(0);
+    const { wanted } = this.#options;
+    for (let index = 0; ; ) {
+      const oldest = this.#log[index];
+      if (oldest === undefined || now - oldest.at <= ageMs) break;
+      if (wanted(oldest.data)) index++;
+      else this.#lose(index);
     }
     while (this.#log.length > 1 && (this.#log.length > events || this.#bytes > bytes)) {
       // The newest event is never the one to go.

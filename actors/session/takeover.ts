@@ -25,7 +25,7 @@ export function takeOver(parts: SessionParts, client: FromClient): void {
   if (log === undefined) return;
   const calls = restoreCalls(parts, log);
   for (const [id, streamId, question] of log.asked) {
-    const stream = calls.find(({ call }) => call.exchange.stream?.id === streamId)?.call.exchange.stream;
+    const stream = parts.needStreams().known(streamId);
     const asking = [...calls.map(({ call }) => call), ...tasks];
     takeQuestion(parts, id, stream ?? parts.needStreams().standalone(), question, asking);
   }

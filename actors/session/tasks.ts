@@ -22,7 +22,8 @@
  *
  * ## Bounds
  * Tasks kept per session, and the text of all their results (settings): beyond them a new task is refused, and a task whose
- * result does not fit has failed. A task is forgotten when its `ttl` is over; one that still works is cancelled.
+ * result does not fit has failed. Messages and errors are cut. A task is forgotten when its `ttl` is over; one that still
+ * works is cancelled. Until then its session is not ended for disuse.
  */
 import { randomUUID } from "node:crypto";
 import { TroupeError } from "../../runtime/actor/errors.ts";
@@ -41,6 +42,14 @@ type Params = Record<string, unknown> | undefined;
 
 const RELATED_TASK = "io.modelcontextprotocol/related-task";
 const MIN_TTL_MS = 1_000;
+/** Characters of a message that are kept, of an id of an upstream, and of the data of an error. */
+const MAX_MESSAGE = 1_024;
+const MAX_REMOTE_ID = 256;
+const MAX_ERROR_DATA = 4_096;
+/** How long an upstream has to answer what is asked beside the result, milliseconds. */
+const SIDE_MS = 10_000;
+/** How long the end of a session waits for its tasks to be cancelled, milliseconds. */
+const ABANDON_MS = 1_000;
 /** The end of a task is stored again after this time while the store is away, milliseconds. */
 const STORE_AGAIN_MS = 250;
 /** An upstream that cannot be reached, but keeps its memory, is asked again after this time, milliseconds. */
@@ -69,6 +78,8 @@ export class SessionTasks {
   readonly #running = new Map<string, Running>();
   /** Being made: they count towards the bound. */
   #coming = 0;
+  /** Ids that are not stored yet: nobody hears of them. */
+  readonly #storing = new Set<string>();
 
   constructor(parts: SessionParts, work: TaskWork) {
     this.#parts = parts;
@@ -88,7 +99,11 @@ export class SessionTasks {
     if (kept >= settings.tasks.most) {
       ctx.worker.count("troupe_session_tasks_refused_total");
       const message = `this session has ${kept} tasks; they are kept until their ttl is over`;
-      throw new RpcError({ code: RpcCode.overloaded, message, data: { retryAfterMs: 1_000 } });
+      const now = ctx.worker.clock.wallNow();
+      const soonest = Math.min(...(ctx.state.tasks ?? []).map((task) => task.createdAt + task.ttl - now));
+      const retryAfterMs = Number.isFinite(soonest) ? Math.max(1, soonest) : STORE_AGAIN_MS;
+      const data = { code: "overloaded", started: "no", retryable: true, retryAfterMs };
+      throw new RpcError({ code: RpcCode.overloaded, message, data });
     }
     this.#coming++;
     try {
@@ -99,6 +114,10 @@ export class SessionTasks {
       // A server may answer at once.
       if (!isObject(result) || !isObject(result.task) || typeof result.task.taskId !== "string") return result;
       const made = result.task;
+      if (result.task.taskId.length > MAX_REMOTE_ID) {
+        const message = `upstream "${upstream}" named its task with more than ${MAX_REMOTE_ID} characters`;
+        throw new TroupeError("protocol", message, { started: "yes" });
+      }
       const now = ctx.worker.clock.wallNow();
       const task: StoredTask = {
         id: randomUUID(),
@@ -106,16 +125,15 @@ export class SessionTasks {
         remote: result.task.taskId,
         createdAt: now,
         updatedAt: now,
-        ttl: typeof made.ttl === "number" ? Math.min(ttl, made.ttl) : ttl,
+        ttl: typeof made.ttl === "number" ? Math.max(MIN_TTL_MS, Math.min(ttl, made.ttl)) : ttl,
         status: "working",
       };
       if (typeof made.pollInterval === "number") task.pollInterval = made.pollInterval;
-      if (typeof made.statusMessage === "string") task.message = made.statusMessage;
+      if (typeof made.statusMessage === "string") task.message = cut(made.statusMessage);
       if (call.token !== undefined) task.token = call.token;
       const scope = scopeOf(plain._meta);
       if (scope !== undefined) task.scope = scope;
       await this.#keep(task, call);
-      this.#run(task);
       return { ...result, task: this.#describe(task) };
     } finally {
       this.#coming--;
@@ -130,7 +148,9 @@ export class SessionTasks {
     switch (call.method) {
       case "tasks/list":
         if (params?.cursor !== undefined) throw invalidParams("this list has one page, so no cursor is valid");
-        return { tasks: (state.tasks ?? []).map((task) => this.#describe(task)) };
+        return {
+          tasks: (state.tasks ?? []).flatMap((task) => (this.#storing.has(task.id) ? [] : this.#describe(task))),
+        };
       case "tasks/get":
         return this.#describe(this.#find(params));
       case "tasks/cancel":
@@ -151,13 +171,15 @@ export class SessionTasks {
       if (task.status !== "working") continue;
       const { upstream } = task;
       const known = this.#parts.settings.upstreams.some(({ name }) => name === upstream);
-      if (known && state.ran?.includes(upstream) !== true) {
+      const died = state.ran?.includes(upstream) === true;
+      if (known && !died) {
         worker.count("troupe_session_tasks_resumed_total");
-        calls.push(this.#run(task, true));
+        calls.push(this.#run(task, undefined));
         continue;
       }
       worker.count("troupe_session_tasks_lost_total");
-      const message = `upstream "${upstream}" was stopped with the node that this session had before, and the task with it`;
+      const why = died ? "was stopped with the node that this session had before" : "is not configured on this node";
+      const message = `upstream "${upstream}" ${why}, and the task is lost with it`;
       const data = { code: "unavailable", started: "yes", retryable: false };
       this.#running.set(task.id, newRunning(undefined));
       this.#end(task, "failed", { error: { code: RpcCode.internal, message, data } });
@@ -178,8 +200,27 @@ export class SessionTasks {
     const { tasks } = this.#parts.ctx.state;
     const task = tasks?.find((known) => known.remote === params?.taskId && known.upstream === upstream);
     if (task?.status !== "working" || typeof params?.statusMessage !== "string") return;
-    this.#touch(task, params.statusMessage);
+    task.message = cut(params.statusMessage);
+    task.updatedAt = this.#parts.ctx.worker.clock.wallNow();
     this.#announce(task);
+  }
+
+  /** Brings what the next owner needs up to date; the next commit stores it. */
+  refresh(): void {
+    const { upstreams } = this.#parts;
+    for (const task of this.#parts.ctx.state.tasks ?? []) {
+      const call = this.#running.get(task.id)?.call;
+      const sent = call === undefined ? undefined : upstreams?.get(task.upstream)?.sent?.(call.related);
+      if (sent === undefined) continue;
+      task.sent = sent.id;
+      if (sent.cursor !== undefined) task.cursor = sent.cursor;
+    }
+  }
+
+  /** This activation stops: nobody waits here any more. */
+  close(): void {
+    for (const running of this.#running.values()) running.finish();
+    this.#running.clear();
   }
 
   /** Forgets tasks whose time is over. */
@@ -187,9 +228,10 @@ export class SessionTasks {
     this.#forgetExpired();
   }
 
-  /** The session ends: upstreams that go on without it have nothing to work for. */
-  abandon(): void {
-    for (const task of this.#parts.ctx.state.tasks ?? []) if (task.status === "working") this.#cancelRemote(task);
+  /** The session ends: upstreams that go on without it have nothing to work for. Resolves when they know, soon. */
+  async abandon(): Promise<void> {
+    const working = (this.#parts.ctx.state.tasks ?? []).filter(({ status }) => status === "working");
+    await Promise.all(working.map((task) => this.#cancelRemote(task, ABANDON_MS)));
   }
 
   /** The upstream that has tool `name`, if it offers tasks to this session. */
@@ -217,26 +259,35 @@ export class SessionTasks {
     return Math.min(maxTtlMs, Math.max(MIN_TTL_MS, wish.ttl));
   }
 
-  /** Stores a task that the upstream has made, or has it cancelled there. */
+  /** Stores a task that the upstream has made for `call`, or has it cancelled there. */
   async #keep(task: StoredTask, call: ClientCall): Promise<void> {
     const { ctx } = this.#parts;
     ctx.state.tasks = [...(ctx.state.tasks ?? []), task];
+    this.#storing.add(task.id);
     try {
       if (call.settled) throw cancelledCall();
+      this.#run(task, call);
+      this.refresh();
       await ctx.commit();
       if (call.settled) throw cancelledCall();
     } catch (error) {
+      const running = this.#running.get(task.id);
+      if (running?.call !== undefined) this.#work.stop(running.call, "the task was not begun");
+      this.#running.delete(task.id);
       this.#forget(task);
-      this.#cancelRemote(task);
+      running?.finish();
+      void this.#cancelRemote(task);
       if (call.settled) throw error;
       const message = `upstream "${task.upstream}" began a task that could not be stored; it was told to cancel it`;
       throw new TroupeError("store_unavailable", message, { started: "yes", cause: error });
+    } finally {
+      this.#storing.delete(task.id);
     }
     ctx.worker.count("troupe_session_tasks_total");
   }
 
-  /** Waits for the result at the upstream. `again`: a former owner did so before. */
-  #run(task: StoredTask, again = false): ClientCall {
+  /** Waits for the result at the upstream. `from`: the call that made it; undefined: a former owner has waited before. */
+  #run(task: StoredTask, from: ClientCall | undefined): ClientCall {
     const { id, remote, token } = task;
     const calls = this.#parts.needCalls();
     const exchange = new DetachedExchange(
@@ -244,35 +295,72 @@ export class SessionTasks {
       () => this.#streamOf(id),
       (text) => this.#answered(task, text),
     );
-    const call = calls.begin(exchange, `task:${id}`, "tasks/result", { taskId: remote }, token);
+    // Under its maker's number: the upstream reports progress in the course of that one.
+    const call = calls.begin(exchange, `task:${id}`, "tasks/result", { taskId: remote }, token, from?.related);
     call.upstream = task.upstream;
     calls.outlive();
     const { ctx } = this.#parts;
     const cancelled = (reason: string): void => this.#stop(task, `The task's scope was cancelled: ${reason}`);
     const leave = joinScope(ctx, ctx.worker.clock, { [SCOPE_META]: task.scope }, cancelled);
     this.#running.set(id, newRunning(call, leave));
-    this.#work.settle(call, this.#ask(task, call, again));
+    this.#work.settle(call, this.#ask(task, call, from === undefined));
     return call;
   }
 
+  /**
+   * The result, from the upstream. An upstream over HTTP is asked until it answers, or the task's time is over; of two
+   * requests for one result the upstream must know that the first has no reader, or it asks its questions there.
+   */
   async #ask(task: StoredTask, call: ClientCall, again: boolean): Promise<unknown> {
-    const { ctx } = this.#parts;
-    const options = { related: call.related, progress: call.token !== undefined };
-    for (;;) {
+    const { ctx, settings } = this.#parts;
+    const { upstream, remote } = task;
+    const client = this.#parts.needUpstreams().client(upstream);
+    const { related } = call;
+    const over = (): boolean => call.settled || this.#parts.closed;
+    if (again && task.sent !== undefined) {
       try {
-        const client = this.#parts.needUpstreams().client(task.upstream);
-        return await client.request("tasks/result", { taskId: task.remote }, options);
+        const resumed = client.resumeRequest?.({ id: task.sent, cursor: task.cursor }, { related });
+        if (resumed !== undefined) return await resumed;
       } catch (error) {
-        if (again && error instanceof RpcError && error.code === RpcCode.invalidParams) {
-          throw new TroupeError("unavailable", `upstream "${task.upstream}" does not know the task any more`, {
-            started: "yes",
-          });
-        }
-        const remembers = ctx.state.connections?.[task.upstream] !== undefined;
-        if (!remembers || !TroupeError.is(error, "unavailable") || call.settled || this.#parts.closed) throw error;
-        await new Promise<void>((resolve) => void ctx.worker.clock.after(ASK_AGAIN_MS, resolve));
-        if (call.settled || this.#parts.closed) throw error;
+        if (over() || !TroupeError.is(error, "unavailable")) throw error;
       }
+    }
+    const overHttp = settings.upstreams.some(({ name, transport }) => name === upstream && transport.kind === "http");
+    for (let sent = again ? task.sent : undefined; ; ) {
+      const params = { requestId: sent, reason: "its result is asked for again" };
+      if (sent !== undefined) client.notify("notifications/cancelled", params);
+      try {
+        const result = client.request(
+          "tasks/result",
+          { taskId: remote },
+          { related, progress: call.token !== undefined },
+        );
+        this.refresh();
+        return await result;
+      } catch (error) {
+        if (over()) throw error;
+        if (error instanceof RpcError) {
+          // MCP, Tasks: also what an unknown task is answered with.
+          if (error.code !== RpcCode.invalidParams || (await this.#isKnown(task))) throw error;
+          throw lost(upstream, "does not know the task any more");
+        }
+        const passing = TroupeError.is(error, "unavailable") || TroupeError.is(error, "overloaded");
+        if (!passing || !overHttp) throw lost(upstream, error instanceof Error ? error.message : String(error));
+        await new Promise<void>((resolve) => void ctx.worker.clock.after(ASK_AGAIN_MS, resolve));
+        if (over()) throw error;
+        sent = task.sent;
+      }
+    }
+  }
+
+  /** Whether the upstream has the task, as far as it says. */
+  async #isKnown({ upstream, remote }: StoredTask): Promise<boolean> {
+    const options = { related: this.#parts.needCalls().nextRelated(), progress: false, timeoutMs: SIDE_MS };
+    try {
+      await this.#parts.needUpstreams().client(upstream).request("tasks/get", { taskId: remote }, options);
+      return true;
+    } catch (error) {
+      return !(error instanceof RpcError);
     }
   }
 
@@ -290,20 +378,30 @@ export class SessionTasks {
     outcome: { result: unknown } | { error: RpcErrorObject },
   ): void {
     const { ctx, settings } = this.#parts;
-    let text = JSON.stringify(outcome);
-    const kept = (ctx.state.tasks ?? []).reduce((sum, each) => sum + (each.outcome?.length ?? 0), 0);
-    if (kept + text.length > settings.tasks.bytes) {
-      const message = `the result has ${text.length} characters, and a session keeps ${settings.tasks.bytes} of all its tasks`;
-      text = JSON.stringify({ error: { code: RpcCode.overloaded, message } });
-      Object.assign(task, { status: "failed", message });
-    } else {
-      task.status = status;
-      if ("error" in outcome) task.message = outcome.error.message;
-      else delete task.message;
+    task.status = status;
+    delete task.message;
+    let text: string;
+    if ("error" in outcome) text = this.#failed(task, outcome.error);
+    else {
+      text = JSON.stringify(outcome);
+      const kept = (ctx.state.tasks ?? []).reduce((sum, each) => sum + (each.outcome?.length ?? 0), 0);
+      if (kept + text.length > settings.tasks.bytes) {
+        const message = `the result has ${text.length} characters, and a session keeps ${settings.tasks.bytes} of all its tasks`;
+        const data = { code: "too_large", started: "yes", retryable: false };
+        task.status = "failed";
+        text = this.#failed(task, { code: RpcCode.internal, message, data });
+      }
     }
     task.outcome = text;
     task.updatedAt = ctx.worker.clock.wallNow();
     this.#parts.outlive(this.#stored(task));
+  }
+
+  #failed(task: StoredTask, { code, message, data }: RpcErrorObject): string {
+    task.message = cut(message);
+    const error: RpcErrorObject = { code, message: task.message };
+    if (data !== undefined && JSON.stringify(data).length <= MAX_ERROR_DATA) error.data = data;
+    return JSON.stringify({ error });
   }
 
   /** Resolves when the end of `task` is stored and told to whoever waits, or this activation cannot store it. */
@@ -330,10 +428,10 @@ export class SessionTasks {
     const running = this.#running.get(task.id);
     if (running !== undefined) {
       running.waiters = [...running.waiters.filter(({ settled }) => !settled), call];
-      const asked = (this.#parts.requests?.size ?? 0) > 0 && this.#isAsking(running);
-      if (asked) {
-        const stream = this.#parts.needCalls().streamOf(call);
-        offerAgain(this.#parts, stream, ({ related }) => related === running.call?.related);
+      if (this.#isAsking(running)) {
+        const own = this.#parts.needCalls().streamOf(call);
+        // What went there before is resumed there.
+        offerAgain(this.#parts, own, ({ related, stream }) => related === running.call?.related && stream !== own);
       }
       await running.over;
       if (call.settled) throw cancelledCall();
@@ -347,6 +445,8 @@ export class SessionTasks {
 
   async #cancel(task: StoredTask): Promise<unknown> {
     const running = this.#running.get(task.id);
+    // What has ended, has for the client when that is stored.
+    if (task.status !== "working") await running?.over;
     if (running === undefined || task.status !== "working") {
       throw invalidParams(`Cannot cancel task: it is ${task.status} already`);
     }
@@ -359,27 +459,26 @@ export class SessionTasks {
     const call = this.#running.get(task.id)?.call;
     if (call === undefined || task.status !== "working") return;
     this.#work.stop(call, message);
-    this.#cancelRemote(task);
+    void this.#cancelRemote(task);
     this.#end(task, "cancelled", { error: { code: RpcCode.internal, message } });
   }
 
-  /** Has the upstream stop; whether it does is its own affair. */
-  #cancelRemote({ upstream, remote }: StoredTask): void {
-    const { closed } = this.#parts;
-    const client = closed ? undefined : this.#parts.upstreams?.get(upstream);
-    const options = { related: this.#parts.needCalls().nextRelated(), progress: false };
-    client?.request("tasks/cancel", { taskId: remote }, options).catch(() => {});
+  /** Has the upstream stop; whether it does is its own affair. Never rejects. */
+  async #cancelRemote({ upstream, remote }: StoredTask, timeoutMs = SIDE_MS): Promise<void> {
+    const client = this.#parts.closed ? undefined : this.#parts.upstreams?.get(upstream);
+    const options = { related: this.#parts.needCalls().nextRelated(), progress: false, timeoutMs };
+    await client?.request("tasks/cancel", { taskId: remote }, options).catch(() => {});
   }
 
   #forgetExpired(): void {
     const { ctx } = this.#parts;
     const now = ctx.worker.clock.wallNow();
     for (const task of ctx.state.tasks ?? []) {
-      if (now - task.createdAt < task.ttl) continue;
+      if (now - task.createdAt < task.ttl || this.#storing.has(task.id)) continue;
       const running = this.#running.get(task.id);
       if (running?.call !== undefined && task.status === "working") {
         this.#work.stop(running.call, "the ttl of the task is over");
-        this.#cancelRemote(task);
+        void this.#cancelRemote(task);
       }
       this.#running.delete(task.id);
       this.#forget(task);
@@ -397,7 +496,7 @@ export class SessionTasks {
     const id = params?.taskId;
     if (typeof id !== "string") throw invalidParams('"taskId" must be a string');
     const task = this.#parts.ctx.state.tasks?.find((known) => known.id === id);
-    if (task === undefined) throw invalidParams("Failed to retrieve task: Task not found");
+    if (task === undefined || this.#storing.has(id)) throw invalidParams("Failed to retrieve task: Task not found");
     return task;
   }
 
@@ -405,11 +504,13 @@ export class SessionTasks {
     const { id, createdAt, updatedAt, ttl, pollInterval, message } = task;
     const running = this.#running.get(id);
     let { status }: { status: string } = task;
+    // What belongs to an end that is not stored is not told.
+    const told = running === undefined || status === "working" ? message : undefined;
     if (running !== undefined) status = this.#isAsking(running) ? "input_required" : "working";
     return {
       taskId: id,
       status,
-      ...(message === undefined ? {} : { statusMessage: message }),
+      ...(told === undefined ? {} : { statusMessage: told }),
       createdAt: new Date(createdAt).toISOString(),
       lastUpdatedAt: new Date(updatedAt).toISOString(),
       ttl,
@@ -420,11 +521,6 @@ export class SessionTasks {
   #isAsking({ call }: Running): boolean {
     if (call === undefined) return false;
     return this.#parts.requests?.all().some(({ related }) => related === call.related) === true;
-  }
-
-  #touch(task: StoredTask, message: string): void {
-    task.message = message;
-    task.updatedAt = this.#parts.ctx.worker.clock.wallNow();
   }
 
   /** Tells whoever listens; nobody may rely on it. */
@@ -468,4 +564,12 @@ function newRunning(call: ClientCall | undefined, leave?: () => void): Running {
     };
   });
   return { call, waiters: [], over, finish };
+}
+
+function lost(upstream: string, why: string): TroupeError {
+  return new TroupeError("unavailable", `upstream "${upstream}" ${why}`, { started: "yes" });
+}
+
+function cut(text: string): string {
+  return text.length > MAX_MESSAGE ? `${text.slice(0, MAX_MESSAGE - 1)}…` : text;
 }

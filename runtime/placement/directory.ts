@@ -199,9 +199,10 @@ export class DirectoryClient {
 
   /**
    * Ends an actor that nobody living owns, or forgets it where it has no state. `last` is the dead owner, if it has one.
-   * False: somebody owns it, or it is gone. Rejects when the store does not answer.
+   * False: somebody owns it, or it is gone, or `keep` says of its state that it must stay. Rejects when the store does not
+   * answer.
    */
-  discard(actor: ActorId, last: Owner | null): Promise<boolean> {
+  discard(actor: ActorId, last: Owner | null, keep: (state: Uint8Array) => boolean = () => false): Promise<boolean> {
     return this.#limited(async () => {
       const resets = this.#resets;
       if (last !== null && !(await this.#deaths.confirmDead(last.incarnation))) return false;
@@ -209,7 +210,10 @@ export class DirectoryClient {
       if (claimed.outcome !== "claimed") return false;
       const owner = this.#mine(claimed.epoch);
       if (claimed.state === null) await this.release(actor, owner);
-      else if ((await this.end(actor, () => owner)) === "fenced") return false;
+      else if (keep(claimed.state.bytes)) {
+        await this.release(actor, owner);
+        return false;
+      } else if ((await this.end(actor, () => owner)) === "fenced") return false;
       return true;
     });
   }

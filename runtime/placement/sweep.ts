@@ -36,6 +36,8 @@ export interface SweepOptions {
   self: () => Incarnation;
   /** How long an actor of that kind with state may be without an owner. Undefined: for ever. */
   idleMs: (kind: string) => number | undefined;
+  /** Whether an actor of that kind with this state (encoded) must stay although its time is over; it is timed anew then. */
+  keeps: (kind: string, state: Uint8Array) => boolean;
   /** The shortest of those times; undefined where there is none. */
   shortestMs: number | undefined;
   clock: Clock;
@@ -125,7 +127,7 @@ export class Sweep {
   }
 
   async #end({ actor, owner, epoch }: Orphan): Promise<void> {
-    const { directory, idleMs, onSwept } = this.#options;
+    const { directory, idleMs, keeps, onSwept } = this.#options;
     if (idleMs(kindOf(actor)) === undefined) {
       const found = await directory.lookup(actor);
       if (found?.hasState === true) {
@@ -133,7 +135,8 @@ export class Sweep {
         return;
       }
     }
-    if (await directory.discard(actor, owner)) onSwept(kindOf(actor));
+    const keep = (state: Uint8Array): boolean => keeps(kindOf(actor), state);
+    if (await directory.discard(actor, owner, keep)) onSwept(kindOf(actor));
     this.#watched.delete(actor);
   }
 

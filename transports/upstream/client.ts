@@ -50,6 +50,8 @@ import { checkError, checkInitialize, errorObjectOf, requestMessage } from "./js
 
 const MAX_IN_FLIGHT = 4_096;
 const MAX_INBOUND = 256;
+/** Progress tokens of calls that may have become tasks; the oldest goes first, and its task's progress is dropped. */
+const MAX_TASK_TOKENS = 256;
 /** In place of a call's number: the call is over. */
 const STALE = Symbol("stale");
 const OVERLOADED = -32000;
@@ -130,6 +132,8 @@ class DirectUpstreamClient implements UpstreamClient {
   readonly #backoff = new CrashBackoff();
   readonly #pending = new Map<string, Pending>();
   readonly #waiting = new Map<number, Waiting>();
+  /** The calls that tokens belong to, see `#keepTaskToken`. */
+  #taskTokens: Map<string, number> | undefined;
   #lastId = 0;
   #connection: Connection | undefined;
   /** The connection again, once it is up: all that the hot path looks at. */
@@ -307,6 +311,16 @@ class DirectUpstreamClient implements UpstreamClient {
     });
   }
 
+  /** The progress token of a call that may become a task is that of the task (MCP, Tasks). */
+  #keepTaskToken(id: string, related: number): void {
+    this.#taskTokens ??= new Map();
+    this.#taskTokens.set(id, related);
+    for (const oldest of this.#taskTokens.keys()) {
+      if (this.#taskTokens.size <= MAX_TASK_TOKENS) break;
+      this.#taskTokens.delete(oldest);
+    }
+  }
+
   /** The hot path: the connection is up. */
   #send(
     method: string,
@@ -330,6 +344,7 @@ class DirectUpstreamClient implements UpstreamClient {
       });
     }
     this.#pending.set(id, pending);
+    if (options.progress && params?.task !== undefined) this.#keepTaskToken(id, options.related);
     channel.send(requestMessage(id, method, params, options.progress));
   }
 
@@ -525,10 +540,11 @@ class DirectUpstreamClient implements UpstreamClient {
     let taken: void | Promise<void>;
     if (method === "notifications/progress") {
       const token = params?.progressToken;
-      const pending = typeof token === "string" ? this.#pending.get(token) : undefined;
-      if (pending === undefined) return services.count("troupe_upstream_late_progress_total");
+      const known = typeof token === "string" ? token : "";
+      const related = this.#pending.get(known)?.related ?? this.#taskTokens?.get(known);
+      if (related === undefined) return services.count("troupe_upstream_late_progress_total");
       const { progressToken: _, ...rest } = params as Record<string, unknown>;
-      taken = owner.onNotification(this.name, method, rest, pending.related);
+      taken = owner.onNotification(this.name, method, rest, related);
     } else if (method === "notifications/cancelled") {
       const id = params?.requestId as RpcId;
       const reason = typeof params?.reason === "string" ? params.reason : "the upstream no longer wants the answer";

@@ -7,10 +7,11 @@ import { SingleNodeMemory } from "../../../runtime/coordinator/single_node/memor
 import { silentLogger } from "../../../runtime/observe/log.ts";
 import { DirectoryClient } from "../../../runtime/placement/directory.ts";
 import { Sweep } from "../../../runtime/placement/sweep.ts";
-import { nodeRecord, operation, RAW_BYTES } from "../../contract/store.ts";
+import { bytesOf, nodeRecord, operation, RAW_BYTES, textOf } from "../../contract/store.ts";
 import { ManualClock } from "../http/kit.ts";
 
 const IDLE_MS = 60_000;
+const KEEP = "keep";
 
 async function setUp() {
   const clock = new ManualClock();
@@ -36,6 +37,7 @@ async function setUp() {
     return { incarnation, epoch: claimed.epoch };
   };
   const swept: string[] = [];
+  const keepUntil = { ms: 0 };
   let pages = 0;
   const sweepOf = (who: Incarnation) => {
     let view: MembershipView | undefined;
@@ -51,6 +53,7 @@ async function setUp() {
       view: () => view ?? { generation: "1.test" as MembershipView["generation"], view: 0, members: [] },
       self: () => who,
       idleMs: (kind) => (kind === "session" ? IDLE_MS : undefined),
+      keeps: (kind, state) => kind === "session" && textOf(state) === KEEP && clock.now() < keepUntil.ms,
       shortestMs: IDLE_MS,
       clock,
       log: silentLogger,
@@ -71,7 +74,7 @@ async function setUp() {
       await new Promise((resolve) => setImmediate(resolve));
     }
   };
-  return { directory, dead, self, beside, declare, own, sweepOf, pass, swept, pages: () => pages };
+  return { directory, dead, self, beside, declare, own, sweepOf, pass, swept, keepUntil, clock, pages: () => pages };
 }
 
 test("a session whose owner died and that nobody called again ends after its idle time, not before", async () => {
@@ -110,6 +113,23 @@ test("a session that was given up, and used again in between, is given its whole
   assert.deepEqual(swept, []);
   await pass(20_000);
   assert.deepEqual(swept, ["session"]);
+});
+
+test("a session whose state says that it must stay does, and its time begins anew until it need not", async () => {
+  const { directory, dead, self, declare, own, sweepOf, pass, swept, keepUntil, clock } = await setUp();
+  const [kept, other] = [actorId("session", "kept"), actorId("session", "other")];
+  await own(dead, kept, bytesOf(KEEP));
+  await own(dead, other, RAW_BYTES);
+  await declare(dead);
+  keepUntil.ms = clock.now() + 3 * IDLE_MS;
+  const { look } = sweepOf(self);
+  await look();
+  await pass(2 * IDLE_MS);
+  assert.deepEqual(swept, ["session"]);
+  assert.deepEqual(await directory.lookup(kept), { owner: null, hasState: true, ended: false });
+  await pass(3 * IDLE_MS);
+  assert.deepEqual(swept, ["session", "session"]);
+  assert.equal((await directory.lookup(kept))?.ended, true);
 });
 
 test("state of other kinds stays for ever; a dead node's record without state is forgotten", async () => {

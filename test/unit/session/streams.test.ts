@@ -425,6 +425,7 @@ describe("the log", () => {
       bounds: { events: 2, bytes: 1_000, ageMs: 60_000 },
       clock: new ManualClock(),
       count: () => {},
+      wanted: () => false,
       write: () => Promise.resolve(),
       onWriteFailed: () => {},
       stored: undefined,

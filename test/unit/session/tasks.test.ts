@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { Cancellation } from "../../../actors/cancellation/cancellation.ts";
+import type { SessionSettings } from "../../../actors/session/settings.ts";
 import { makeRef } from "../../../runtime/actor/ref.ts";
 import {
   type Connection,
@@ -36,6 +37,20 @@ function withTasks(name = "one"): FakeUpstream {
     .on("tasks/cancel", () => ({}));
 }
 
+/** The upstream is a process. */
+const STDIO: Partial<SessionSettings> = {
+  upstreams: [
+    {
+      name: "one",
+      transport: { kind: "stdio", command: "x", args: [], env: {}, cwd: "/" },
+      isolation: "session",
+      idleStopMs: 0,
+      maxProcesses: 1,
+      startTimeoutMs: 1_000,
+    },
+  ],
+};
+
 async function begun(options: WorldOptions = {}): Promise<World> {
   const world = new World({ capabilities: CLIENT, upstreams: [withTasks()], ...options });
   await world.initialize({ capabilities: CLIENT, ...options });
@@ -52,6 +67,9 @@ async function waiting(world: World): Promise<Received> {
   await settle();
   return world.one.last("tasks/result");
 }
+
+const taskOrLater = (params: Json | undefined): unknown =>
+  params?.task === undefined ? LATER : { task: { taskId: "remote", status: "working", ttl: null } };
 
 const get = (world: World, { taskId }: Json): Promise<Json> => world.ask("tasks/get", { taskId });
 const questions = ({ messages }: Connection): Json[] =>
@@ -125,7 +143,7 @@ describe("tasks", () => {
   });
 
   it("fail with a tool's own error, with the upstream's error and with its death, each as the call would have", async () => {
-    const world = await begun();
+    const world = await begun({ settings: STDIO });
     const [erring, refused, crashed] = [await made(world), await made(world), await made(world)];
     const [first, second] = world.one.requests.filter(({ method }) => method === "tasks/result");
     first?.answer({ content: [], isError: true });
@@ -188,6 +206,57 @@ describe("what an upstream says in the course of a task", () => {
     world.one.last("tasks/result").answer({ content: [] });
     await stream.done;
     assert.equal(stream.messages.at(-1)?.method, undefined);
+  });
+
+  it("is not mistaken for what it says in the course of a plain call, nor the other way round", async () => {
+    const world = await begun({ upstreams: [withTasks().on("tools/call", (params) => taskOrLater(params))] });
+    const task = await made(world);
+    await waiting(world);
+    const answer = world.request("tools/call", { name: "plain", _meta: { progressToken: 1 } });
+    await settle();
+    void world.one.ask("elicitation/create", { message: "of the call" }).catch(() => {});
+    const stream = world.open(await answer);
+    await settle();
+    assert.deepEqual(questions(stream).map(paramsOf), [{ message: "of the call" }]);
+    assert.equal((await get(world, task)).status, "working");
+    const { related } = world.one.last("tools/call");
+    const _meta = { [RELATED]: { taskId: "remote" } };
+    void world.one.ask("elicitation/create", { message: "of the task", _meta }, related).catch(() => {});
+    await settle();
+    assert.equal(questions(stream).length, 1);
+    assert.equal((await get(world, task)).status, "input_required");
+  });
+
+  it("that is progress comes under the number of the call that made it", async () => {
+    const world = await begun();
+    const task = await made(world, { _meta: { progressToken: "p" } });
+    const result = world.request("tasks/result", { taskId: task.taskId });
+    await settle();
+    assert.equal(world.one.last("tasks/result").related, world.one.last("tools/call").related);
+    world.one.notify("notifications/progress", { progress: 1 }, world.one.last("tools/call").related);
+    const stream = world.open(await result);
+    await settle();
+    assert.equal(paramsOf(stream.messages[0]).progressToken, "p");
+  });
+
+  it("is asked again of who asks for the result, when the one that was asked is gone, however long ago", async () => {
+    const world = await begun();
+    const task = await made(world, { task: { ttl: 60 * 60_000 } });
+    const request = await waiting(world);
+    const first = world.request("tasks/result", { taskId: task.taskId }, "first");
+    await settle();
+    world.one.ask("elicitation/create", { message: "?" }, request.related).catch(() => {});
+    const lost = world.open(await first);
+    await settle();
+    await lost.drop();
+    await world.cancel("first");
+    await world.clock.advance(20 * 60_000);
+    const second = world.open(await world.request("tasks/result", { taskId: task.taskId }));
+    await settle();
+    assert.deepEqual(
+      questions(second).map(({ id }) => id),
+      questions(lost).map(({ id }) => id),
+    );
   });
 
   it("waits for somebody to ask for the result, if nobody listens", async () => {
@@ -300,14 +369,16 @@ describe("the end of a task", () => {
     assert.deepEqual(told, ["remote-1"]);
   });
 
-  it("does not come by idleness while it works", async () => {
+  it("does not come by its session's idleness before its time is over", async () => {
     const world = await begun({ settings: { idleTimeoutMs: 10_000 } });
     await made(world);
     const request = await waiting(world);
     await world.clock.advance(60_000);
     assert.equal(world.ended, false);
     request.answer({ content: [] });
-    await world.clock.advance(20_000);
+    await world.clock.advance(60_000);
+    assert.equal(world.ended, false, "its result was promised for half an hour");
+    await world.clock.advance(30 * 60_000);
     assert.equal(world.ended, true);
   });
 });
@@ -319,7 +390,9 @@ describe("the bounds of tasks", () => {
     const world = await begun({ settings: { tasks } });
     const [first, second] = [await made(world, { task: { ttl: 1 } }), await made(world, { task: { ttl: 1e9 } })];
     assert.deepEqual([first.ttl, second.ttl], [1_000, 20_000]);
-    assert.equal(errorOf(await world.request("tools/call", { name: "t", task: {} })).code, -32000);
+    const refused = errorOf(await world.request("tools/call", { name: "t", task: {} }));
+    const data = { code: "overloaded", started: "no", retryable: true, retryAfterMs: 1_000 };
+    assert.deepEqual([refused.code, refused.data], [-32000, data]);
     assert.equal(world.one.count("tools/call"), 2, "the upstream is not bothered");
     await world.clock.advance(1_000);
     await made(world);
@@ -333,7 +406,38 @@ describe("the bounds of tasks", () => {
     const { status, statusMessage } = await get(world, task);
     assert.equal(status, "failed");
     assert.match(String(statusMessage), /keeps 300 of all its tasks/);
-    assert.equal(errorOf(await world.request("tasks/result", { taskId: task.taskId })).code, -32000);
+    const { data } = errorOf(await world.request("tasks/result", { taskId: task.taskId }));
+    assert.deepEqual(data, { code: "too_large", started: "yes", retryable: false });
+    // What is no result is not refused: an end must be what it was.
+    const cancelled = await made(world);
+    assert.equal((await world.ask("tasks/cancel", { taskId: cancelled.taskId })).status, "cancelled");
+  });
+
+  it("cut what an upstream says, and take no endless name from it", async () => {
+    const upstream = withTasks();
+    const world = await begun({ upstreams: [upstream] });
+    const task = await made(world);
+    upstream.notify("notifications/tasks/status", { taskId: "remote-1", statusMessage: "x".repeat(5_000) });
+    assert.equal(String((await get(world, task)).statusMessage).length, 1_024);
+    (await waiting(world)).refuse(-32050, "y".repeat(5_000), "z".repeat(10_000));
+    await settle();
+    const error = errorOf(await world.request("tasks/result", { taskId: task.taskId }));
+    assert.deepEqual([error.code, error.message.length, error.data], [-32050, 1_024, undefined]);
+    upstream.on("tools/call", () => ({ task: { taskId: "r".repeat(300), status: "working", ttl: null } }));
+    const refused = errorOf(await world.request("tools/call", { name: "t", task: {} }));
+    assert.deepEqual([refused.data?.code, refused.data?.started], ["protocol", "yes"]);
+  });
+
+  it("are not those of calls: a full session answers still", async () => {
+    const world = await begun({ settings: { maxCalls: 2 } });
+    const all = [await made(world), await made(world), await made(world)];
+    assert.equal((await get(world, all[2] ?? {})).status, "working");
+    await world.cancel(`task:${all[0]?.taskId}`);
+    assert.equal(
+      (await get(world, all[0] ?? {})).status,
+      "working",
+      "an id of the session's own is none of the client's",
+    );
   });
 });
 
@@ -360,12 +464,32 @@ describe("tasks whose session's owner died", () => {
     await settle();
     assert.deepEqual([...upstream.laterAnswers.values()], [{ action: "accept" }]);
     assert.equal((await get(world, going)).status, "working");
-    const again = await waiting(world);
-    assert.deepEqual([again.params, again === lost], [{ taskId: "remote-2" }, false]);
-    again.answer({ content: [] });
+    assert.equal(await waiting(world), lost, "the answer is fetched from where its stream was left");
+    lost.answer({ content: [] });
     await stream.done;
     assert.equal((await get(world, going)).status, "completed");
     assert.equal(upstream.count("tools/call"), 2, "nothing runs twice");
+  });
+
+  it("ask an upstream that cannot be reached until it can, once at a time, and tell it of a request nobody reads", async () => {
+    const upstream = withTasks();
+    upstream.resumable = true;
+    const world = await begun({ upstreams: [upstream] });
+    const task = await made(world);
+    const lost = await waiting(world);
+    upstream.crash();
+    await world.clock.advance(1_000);
+    assert.equal((await get(world, task)).status, "working");
+    const again = await waiting(world);
+    assert.notEqual(again, lost);
+    const told = upstream.notified.filter(({ method }) => method === "notifications/cancelled");
+    assert.deepEqual(
+      told.map(({ params }) => params?.requestId),
+      [lost.id],
+    );
+    again.answer({ content: [] });
+    await settle();
+    assert.equal((await get(world, task)).status, "completed");
   });
 
   it("have failed where an upstream that remembers its client has forgotten the task", async () => {
@@ -373,10 +497,13 @@ describe("tasks whose session's owner died", () => {
     upstream.resumable = true;
     const world = await begun({ upstreams: [upstream] });
     const task = await made(world);
-    upstream.on("tasks/result", (_params, request) => {
-      request.refuse(-32602, "Task not found");
-      return LATER;
-    });
+    for (const requests of upstream.remembers.values()) requests.clear();
+    for (const method of ["tasks/result", "tasks/get"]) {
+      upstream.on(method, (_params, request) => {
+        request.refuse(-32602, "Task not found");
+        return LATER;
+      });
+    }
     await world.move("fenced");
     await settle();
     const { status, statusMessage } = await get(world, task);
@@ -384,9 +511,7 @@ describe("tasks whose session's owner died", () => {
   });
 
   it("have failed, stored and for a stated reason, where the upstream died with it, and are not run again", async () => {
-    const transport = { kind: "stdio", command: "x", args: [], env: {}, cwd: "/" } as const;
-    const rest = { isolation: "session", idleStopMs: 0, maxProcesses: 1, startTimeoutMs: 1_000 } as const;
-    const world = await begun({ settings: { upstreams: [{ name: "one", transport, ...rest }] } });
+    const world = await begun({ settings: STDIO });
     const task = await made(world);
     await world.move("fenced");
     await settle();
