@@ -14,7 +14,8 @@
  * there what nobody has heard.
  *
  * ## After the owner's death
- * An upstream whose memory outlives the owner (HTTP) is asked for the result again, and the task goes on. A process or
+ * An upstream whose memory outlives the owner (HTTP) is asked for the result again, and the task goes on: from where its
+ * stream was left if it gives event ids, else anew, and then a question that was on its way at the death is lost. A process or
  * module died with the owner, and what it worked on with it: the task has failed, and says why. It is never run again,
  * because its client was told that it runs.
  * A task whose call named a cancellation scope is in it until it has ended (scoped_call.ts).
@@ -46,6 +47,8 @@ const MIN_TTL_MS = 1_000;
 const MAX_MESSAGE = 1_024;
 const MAX_REMOTE_ID = 256;
 const MAX_ERROR_DATA = 4_096;
+/** How long the making of a task waits for the first event id of the stream that will bring its result, milliseconds. */
+const CURSOR_MS = 100;
 /** How long an upstream has to answer what is asked beside the result, milliseconds. */
 const SIDE_MS = 10_000;
 /** How long the end of a session waits for its tasks to be cancelled, milliseconds. */
@@ -267,7 +270,7 @@ export class SessionTasks {
     try {
       if (call.settled) throw cancelledCall();
       this.#run(task, call);
-      this.refresh();
+      await this.#cursorOf(task);
       await ctx.commit();
       if (call.settled) throw cancelledCall();
     } catch (error) {
@@ -284,6 +287,27 @@ export class SessionTasks {
       this.#storing.delete(task.id);
     }
     ctx.worker.count("troupe_session_tasks_total");
+  }
+
+  /**
+   * Waits, for a moment, until it is known where in its stream the answer of the upstream will be: a next owner that knows
+   * misses nothing of what the upstream says meanwhile. An upstream that gives no event ids costs the whole moment.
+   */
+  async #cursorOf(task: StoredTask): Promise<void> {
+    const { state, worker } = this.#parts.ctx;
+    const { clock } = worker;
+    const until = clock.now() + CURSOR_MS;
+    this.refresh();
+    if (state.connections?.[task.upstream] === undefined) return;
+    while (task.cursor === undefined && clock.now() < until) {
+      await new Promise<void>((resolve) => void clock.after(CURSOR_MS / 20, resolve));
+      this.refresh();
+    }
+  }
+
+  #overHttp(upstream: string): boolean {
+    const { upstreams } = this.#parts.settings;
+    return upstreams.some(({ name, transport }) => name === upstream && transport.kind === "http");
   }
 
   /** Waits for the result at the upstream. `from`: the call that made it; undefined: a former owner has waited before. */
@@ -312,7 +336,7 @@ export class SessionTasks {
    * requests for one result the upstream must know that the first has no reader, or it asks its questions there.
    */
   async #ask(task: StoredTask, call: ClientCall, again: boolean): Promise<unknown> {
-    const { ctx, settings } = this.#parts;
+    const { ctx } = this.#parts;
     const { upstream, remote } = task;
     const client = this.#parts.needUpstreams().client(upstream);
     const { related } = call;
@@ -325,7 +349,6 @@ export class SessionTasks {
         if (over() || !TroupeError.is(error, "unavailable")) throw error;
       }
     }
-    const overHttp = settings.upstreams.some(({ name, transport }) => name === upstream && transport.kind === "http");
     for (let sent = again ? task.sent : undefined; ; ) {
       const params = { requestId: sent, reason: "its result is asked for again" };
       if (sent !== undefined) client.notify("notifications/cancelled", params);
@@ -345,7 +368,8 @@ export class SessionTasks {
           throw lost(upstream, "does not know the task any more");
         }
         const passing = TroupeError.is(error, "unavailable") || TroupeError.is(error, "overloaded");
-        if (!passing || !overHttp) throw lost(upstream, error instanceof Error ? error.message : String(error));
+        if (!passing || !this.#overHttp(upstream))
+          throw lost(upstream, error instanceof Error ? error.message : String(error));
         await new Promise<void>((resolve) => void ctx.worker.clock.after(ASK_AGAIN_MS, resolve));
         if (over()) throw error;
         sent = task.sent;

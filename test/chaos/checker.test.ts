@@ -42,11 +42,12 @@ const call = (end: End | undefined, over: Partial<CallRecord> = {}): CallRecord 
   requests: ["c/r1"],
   ...over,
 });
-const task = (seen: string[], results: string[]): Entry => ({
+const task = (seen: string[], results: string[], remembered = false): Entry => ({
   kind: "task",
   session: "s",
   call: "c/1",
   task: "t",
+  remembered,
   at: 0,
   seen,
   results,
@@ -198,6 +199,12 @@ test("the proxy's log tells which nodes had a request, tries that failed include
   );
 });
 
+test("a DELETE that the proxy repeated may find its session ended, one that it did not repeat may not", () => {
+  const records: Entry[] = [opened, { kind: "status", session: "s", at: 1_000, status: 404, request: "c/r1" }];
+  assert.deepEqual(violated({ records, routes: [["c/r1", [1, 2]]] }), []);
+  assert.deepEqual(violated({ records, routes: [["c/r1", [1]]] }), ["session is lost"]);
+});
+
 test("a task that is forgotten, never ends, or changes after its end", () => {
   for (const [seen, results, lost] of [
     [["working", "completed", "completed"], ["c/1", "c/1"], false],
@@ -212,4 +219,5 @@ test("a task that is forgotten, never ends, or changes after its end", () => {
     const found = violated({ records: [opened, task([...seen], [...results])] });
     assert.deepEqual(found, lost ? ["task"] : [], seen.join());
   }
+  assert.deepEqual(violated({ records: [opened, task(["failed"], ["error -32603"], true)] }), ["task"]);
 });

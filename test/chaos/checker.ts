@@ -6,7 +6,7 @@
  * | no session is lost | 404 for a session that its client did not delete |
  * | no acknowledged event is missing or duplicated | a gap or a step back between ids of one stream, the same id with other data, the same message under two ids, a stream that its id cannot resume |
  * | no non-idempotent call is executed twice | two executions; one of a call refused as not started; none of an answered call; a wrong answer |
- * | no task is lost | one that its session does not know (any more), that never ends, whose end or result changes, or whose result is not its own |
+ * | no task is lost | one that its session does not know (any more), that never ends, whose end or result changes, whose result is not its own, or that failed though its upstream outlives the nodes |
  * | every call ends | a call without an end |
  * | and in time, if its edge was whole | longer than the call, detection and one second; a connection that broke at a node without a fault |
  * | every DELETEd session stays dead | an answer other than 404 (or 503) after the DELETE was acknowledged |
@@ -45,7 +45,7 @@ export function check(history: History, options: CheckOptions): Verdict[] {
   ];
 }
 
-function sessions({ records }: History): Verdict {
+function sessions({ records, routes }: History): Verdict {
   const gone = new Map<string, number>();
   const open = new Set<string>();
   for (const record of records) {
@@ -58,6 +58,7 @@ function sessions({ records }: History): Verdict {
     if (record.kind !== "status") continue;
     answers++;
     if (record.status !== 404) continue;
+    if (record.request !== undefined && (routes.get(record.request)?.length ?? 0) > 1) continue;
     const deletedAt = gone.get(record.session);
     // The client marks a DELETE when it is acknowledged; what overtook that is the deletion's doing.
     if (deletedAt === undefined || record.at < deletedAt - IN_FLIGHT_MS) {
@@ -183,6 +184,7 @@ function tasks({ records }: History): Verdict {
       const later = seen.slice(seen.indexOf(end)).find((status) => status !== end);
       if (later !== undefined) violations.push(`${told}: was ${end}, and ${later} afterwards`);
       if (new Set(results).size > 1) violations.push(`${told}: has more than one result: ${results.join(", ")}`);
+      if (record.remembered && end !== "completed") violations.push(`${told}: is ${end}, though its upstream lived`);
       if (end === "completed" && results[0] !== call) violations.push(`${told}: its result is "${results[0]}"`);
     }
   }

@@ -154,7 +154,8 @@ export class ChaosClient {
     record(entry);
     const tool = operation === "cancel" ? "slow" : operation;
     const upstream = upstreams[chooseIndex(random, upstreams.length)] ?? "";
-    const args = tool === "slow" || tool === "job" ? { call, ms } : { call };
+    const asks = random() < 0.3;
+    const args = tool === "job" ? { call, ms, asks } : tool === "slow" ? { call, ms } : { call };
     const params = {
       name: `${upstream}__${tool}`,
       arguments: args,
@@ -174,17 +175,19 @@ export class ChaosClient {
     entry.endedAt = now();
     entry.end = end;
     await cancelling;
-    if (end.how === "answered" && end.task !== undefined) await this.#follow(entry, end.task);
+    if (end.how === "answered" && end.task !== undefined)
+      await this.#follow(entry, end.task, upstream === "http" && !asks);
   }
 
   /** Asks for a task until it has ended, and then for its result. */
-  async #follow({ session, call }: CallRecord, task: string): Promise<void> {
+  async #follow({ session, call }: CallRecord, task: string, remembered: boolean): Promise<void> {
     const { now, record } = this.#options;
     const entry: TaskRecord = {
       kind: "task",
       session,
       call,
       task,
+      remembered,
       at: now(),
       seen: [],
       results: [],
@@ -197,7 +200,9 @@ export class ChaosClient {
       await this.#pause(POLL_MS, true);
       await this.#statusOf(entry);
     }
+    // Where it asks something, who waits for the result is asked.
     await this.#resultOf(entry);
+    await this.#statusOf(entry);
     entry.endedAt = now();
   }
 
@@ -208,14 +213,15 @@ export class ChaosClient {
   }
 
   async #resultOf(entry: TaskRecord): Promise<void> {
-    for (let tries = 0; tries < 50; tries++) {
+    const until = this.#options.now() + 2 * GIVE_UP_MS;
+    while (this.#options.now() < until) {
       const answer = await this.#inquire("tasks/result", entry);
       const started = (answer?.error?.data as { started?: Started } | undefined)?.started;
       // Its session could not be reached: that says nothing of the task.
       const unreached = answer === undefined || (answer.error !== undefined && started === "no");
       if (!unreached) {
         const [content] = (answer.result?.content ?? []) as { text?: string }[];
-        entry.results.push(answer.error === undefined ? `${content?.text}` : `error ${answer.error.code}`);
+        entry.results.push(answer.error === undefined ? `${content?.text}` : JSON.stringify(answer.error));
         return;
       }
       await this.#pause(RETRY_MS, true);
@@ -229,6 +235,8 @@ export class ChaosClient {
     const answer = await this.#request("POST", session, {
       body: { jsonrpc: "2.0", id, method, params: { taskId: task } },
       quietMs: STREAM_QUIET_MS,
+      // A stream whose answer never comes is kept open by comments.
+      signal: AbortSignal.timeout(GIVE_UP_MS),
       onEvent: (event) => {
         response ??= this.#take(event, id);
         return response === undefined;
@@ -334,7 +342,8 @@ export class ChaosClient {
     this.#listening?.abort();
     this.#session = undefined;
     for (let tries = 0; tries < 50; tries++) {
-      const answer = await exchange("DELETE", this.#options.url, this.#with(session, "", { quietMs: GIVE_UP_MS }));
+      const request = this.#newRequest();
+      const answer = await exchange("DELETE", this.#options.url, this.#with(session, request, { quietMs: GIVE_UP_MS }));
       // 404: an earlier try was acknowledged by the node, and its answer lost.
       if (answer.status === 200 || (answer.status === 404 && tries > 0)) {
         this.#options.record({ kind: "deleted", session, at: this.#options.now() });
@@ -342,7 +351,7 @@ export class ChaosClient {
         if (this.#dead.length > 3) this.#dead.shift();
         return;
       }
-      if (answer.status === 404) return this.#status(session, 404);
+      if (answer.status === 404) return this.#status(session, 404, request);
       await this.#pause(RETRY_MS, true);
     }
   }
@@ -381,8 +390,7 @@ export class ChaosClient {
     },
     entry?: CallRecord,
   ): Promise<Answer> {
-    const { name } = this.#options;
-    const request = `${name}/${(++this.#lastId).toString(36)}`;
+    const request = this.#newRequest();
     entry?.requests.push(request);
     const opened = (): void => this.#status(session, 200);
     const answer = await exchange(method, this.#options.url, {
@@ -404,9 +412,14 @@ export class ChaosClient {
     return { ...options, headers };
   }
 
-  #status(session: string | undefined, status: number): void {
+  #status(session: string | undefined, status: number, request?: string): void {
     if (session === undefined) return;
-    this.#options.record({ kind: "status", session, status, at: this.#options.now() });
+    const record = { kind: "status", session, status, at: this.#options.now() } as const;
+    this.#options.record(request === undefined ? record : { ...record, request });
+  }
+
+  #newRequest(): string {
+    return `${this.#options.name}/${(++this.#lastId).toString(36)}`;
   }
 
   #newId(): string {

@@ -51,6 +51,8 @@ export interface StatusRecord {
   session: string;
   at: number;
   status: number;
+  /** Of a DELETE, its name: the proxy repeats one whose node died, and the first node may have carried it out. */
+  request?: string;
 }
 
 /** The life of a session as its client knows it. */
@@ -66,6 +68,11 @@ export interface TaskRecord {
   /** The call that made it. */
   call: string;
   task: string;
+  /**
+   * Whether what works on it has a memory of its own, which outlives every node. Not where it asks something: its server
+   * gives no event ids, so a question that was on its way at a node's death is lost.
+   */
+  remembered: boolean;
   at: number;
   /** What it was said to be, one after another; `unknown`: the session has no such task. */
   seen: string[];

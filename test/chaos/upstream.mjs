@@ -3,7 +3,7 @@
  * stdio, `upstream_http.mjs` over HTTP. Calls with an effect have it in the recorder, a process outside of every fault
  * (`CHAOS_RECORDER`, its URL): what it counted is what was executed. The effect comes first, the answer after it.
  */
-import { InMemoryTaskStore } from "@modelcontextprotocol/sdk/experimental/tasks";
+import { InMemoryTaskMessageQueue, InMemoryTaskStore } from "@modelcontextprotocol/sdk/experimental/tasks";
 import { McpServer } from "@modelcontextprotocol/sdk/server/mcp.js";
 import {
   ElicitResultSchema,
@@ -20,6 +20,13 @@ const record = async (what, call) => {
   if (!answer.ok) throw new Error(`the recorder answered ${answer.status}`);
 };
 
+const askFor = async (call, { sendRequest }, options) => {
+  const requestedSchema = { type: "object", properties: { word: { type: "string" } }, required: ["word"] };
+  const params = { mode: "form", message: call, requestedSchema };
+  const answer = await sendRequest({ method: "elicitation/create", params }, ElicitResultSchema, options);
+  if (answer.content?.word !== `word for ${call}`) throw new Error(`not the answer: ${JSON.stringify(answer)}`);
+};
+
 export default function createServer() {
   const taskStore = new InMemoryTaskStore();
   const server = new McpServer(
@@ -32,6 +39,7 @@ export default function createServer() {
         tasks: { list: {}, cancel: {}, requests: { tools: { call: {} } } },
       },
       taskStore,
+      taskMessageQueue: new InMemoryTaskMessageQueue(),
     },
   );
   const call = { call: z.string() };
@@ -60,22 +68,24 @@ export default function createServer() {
     },
   );
   server.registerTool("ask", { inputSchema: call }, async (args, extra) => {
-    const requestedSchema = { type: "object", properties: { word: { type: "string" } }, required: ["word"] };
-    const params = { mode: "form", message: args.call, requestedSchema };
-    const answer = await extra.sendRequest({ method: "elicitation/create", params }, ElicitResultSchema);
-    if (answer.content?.word !== `word for ${args.call}`) throw new Error(`not the answer: ${JSON.stringify(answer)}`);
+    await askFor(args.call, extra);
     await record("executed", args.call);
     return text(args.call);
   });
   server.experimental.tasks.registerToolTask(
     "job",
-    { inputSchema: { ...call, ms: z.number() }, execution: { taskSupport: "required" } },
+    { inputSchema: { ...call, ms: z.number(), asks: z.boolean() }, execution: { taskSupport: "required" } },
     {
       createTask: async (args, extra) => {
         await record("executed", args.call);
         const task = await extra.taskStore.createTask({ ttl: extra.taskRequestedTtl, pollInterval: 300 });
+        const relatedTask = { taskId: task.taskId };
         pause(args.ms)
+          .then(() => (args.asks ? askFor(args.call, extra, { relatedTask }) : undefined))
           .then(() => extra.taskStore.storeTaskResult(task.taskId, "completed", text(args.call)))
+          .catch((error) =>
+            extra.taskStore.storeTaskResult(task.taskId, "failed", { ...text(`${error}`), isError: true }),
+          )
           // Its session may have ended.
           .catch(() => {});
         return { task };

@@ -68,6 +68,27 @@ describe("ids and progress tokens", () => {
     assert.deepEqual(channel().requests("x")[0]?.params, { a: 1, _meta: { trace: "t" } });
   });
 
+  it("of a call that became a task are the task's, after its answer too, the newest 256 of them", async () => {
+    const { client, channel, owner } = scripted();
+    await client.start();
+    const progress = (nth: number) =>
+      channel().receive({
+        jsonrpc: "2.0",
+        method: "notifications/progress",
+        params: { progressToken: `e7:${nth}`, progress: nth },
+      });
+    for (let nth = 1; nth <= 257; nth++) {
+      const made = client.request("tools/call", { task: {} }, call(nth, true));
+      channel().answer(`e7:${nth}`, { task: { taskId: `t${nth}` } });
+      await made;
+    }
+    for (const nth of [1, 2, 257]) progress(nth);
+    assert.deepEqual(
+      owner.notifications.map(({ related }) => related),
+      [2, 257],
+    );
+  });
+
   it("of an earlier life are nobody's: late answers and progress are dropped and counted", async () => {
     const { client, channel, owner, services } = scripted();
     await client.start();
