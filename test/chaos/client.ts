@@ -196,13 +196,16 @@ export class ChaosClient {
     record(entry);
     this.#lastTask = entry;
     const until = now() + 2 * GIVE_UP_MS;
-    while (now() < until && (entry.seen.length === 0 || entry.seen.at(-1) === "working")) {
-      await this.#pause(POLL_MS, true);
-      await this.#statusOf(entry);
-    }
+    const poll = async (goesOn: (status: string | undefined) => boolean): Promise<void> => {
+      while (now() < until && goesOn(entry.seen.at(-1))) {
+        await this.#pause(POLL_MS, true);
+        await this.#statusOf(entry);
+      }
+    };
+    await poll((status) => status === undefined || status === "working");
     // Where it asks something, who waits for the result is asked.
     await this.#resultOf(entry);
-    await this.#statusOf(entry);
+    await poll((status) => status === undefined || status === "working" || status === "input_required");
     entry.endedAt = now();
   }
 
