@@ -563,13 +563,22 @@ class Node implements RunningNode {
       view: () => membership.view,
       self: () => this.#incarnation,
       idleMs: (kind) => (kind === SessionActor.kind ? sessionIdleMs : undefined),
-      keeps: (kind, state) =>
-        kind === SessionActor.kind && keepsTasks(decodeEnvelope(state).state as SessionState, this.#clock.wallNow()),
+      keeps: (kind, state) => kind === SessionActor.kind && this.#keepsSession(state),
       shortestMs: sessionIdleMs,
       clock: this.#clock,
       log: this.#log,
       onSwept: (kind) => this.#metrics.counter("troupe_actors_swept_total", SWEPT, { kind }).add(),
     });
+  }
+
+  /** Whether a session that nobody owns must stay, by its stored state. One that nobody can read need not. */
+  #keepsSession(state: Uint8Array): boolean {
+    try {
+      return keepsTasks(decodeEnvelope(state).state as SessionState, this.#clock.wallNow());
+    } catch (error) {
+      this.#log.warn("the stored state of a session that nobody uses is not readable, it is ended", { error });
+      return false;
+    }
   }
 
   /** Refuses new work while this node or one of its workers has more than it can do. */

@@ -117,7 +117,8 @@ export class LiveSession implements SweptSession {
 
   /**
    * Ends the session for good. It has ended when that is stored: what waits fails then, and upstreams, which may take
-   * their time to stop, are stopped by the end of the activation, not while a client waits for its DELETE.
+   * their time to stop, are stopped by the end of the activation, not while a client waits for its DELETE. Only tasks that
+   * work are cancelled before it, for as long as `abandon` waits.
    */
   async end(): Promise<void> {
     await this.#parts.tasks?.abandon();

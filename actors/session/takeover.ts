@@ -24,9 +24,9 @@ export function takeOver(parts: SessionParts, client: FromClient): void {
   const { log } = parts.ctx.state;
   if (log === undefined) return;
   const calls = restoreCalls(parts, log);
+  const asking = [...calls.map(({ call }) => call), ...tasks];
   for (const [id, streamId, question] of log.asked) {
     const stream = parts.needStreams().known(streamId);
-    const asking = [...calls.map(({ call }) => call), ...tasks];
     takeQuestion(parts, id, stream ?? parts.needStreams().standalone(), question, asking);
   }
   for (const { call, stored } of calls) client.goOn(call, fetched(parts, call, stored));

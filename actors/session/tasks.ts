@@ -137,7 +137,8 @@ export class SessionTasks {
       const scope = scopeOf(plain._meta);
       if (scope !== undefined) task.scope = scope;
       await this.#keep(task, call);
-      return { ...result, task: this.#describe(task) };
+      // MCP, Tasks: every task begins so, also one that has ended meanwhile.
+      return { ...result, task: { ...this.#describe(task), status: "working" } };
     } finally {
       this.#coming--;
     }
@@ -350,9 +351,13 @@ export class SessionTasks {
       }
     }
     for (let sent = again ? task.sent : undefined; ; ) {
-      const params = { requestId: sent, reason: "its result is asked for again" };
-      if (sent !== undefined) client.notify("notifications/cancelled", params);
       try {
+        if (sent !== undefined) {
+          // Only a connection that is up takes it.
+          await client.start();
+          client.notify("notifications/cancelled", { requestId: sent, reason: "its result is asked for again" });
+          if (over()) throw cancelledCall();
+        }
         const result = client.request(
           "tasks/result",
           { taskId: remote },
@@ -436,8 +441,8 @@ export class SessionTasks {
         await ctx.commit();
         break;
       } catch (error) {
-        // Somebody else owns the session, and finds the task as it was.
-        if (!TroupeError.is(error, "store_unavailable") && !TroupeError.is(error, "store_reset")) return;
+        // Somebody else owns the session, and finds the task as it was. All else passes (journal.ts).
+        if (TroupeError.is(error, "fenced") || TroupeError.is(error, "conflict")) return;
         await new Promise<void>((resolve) => void ctx.worker.clock.after(STORE_AGAIN_MS, resolve));
       }
     }
@@ -487,11 +492,12 @@ export class SessionTasks {
     this.#end(task, "cancelled", { error: { code: RpcCode.internal, message } });
   }
 
-  /** Has the upstream stop; whether it does is its own affair. Never rejects. */
+  /** Has the upstream stop; whether it does is its own affair. None is started for it that died. Never rejects. */
   async #cancelRemote({ upstream, remote }: StoredTask, timeoutMs = SIDE_MS): Promise<void> {
     const client = this.#parts.closed ? undefined : this.#parts.upstreams?.get(upstream);
     const options = { related: this.#parts.needCalls().nextRelated(), progress: false, timeoutMs };
-    await client?.request("tasks/cancel", { taskId: remote }, options).catch(() => {});
+    if (client === undefined || !(client.running || this.#overHttp(upstream))) return;
+    await client.request("tasks/cancel", { taskId: remote }, options).catch(() => {});
   }
 
   #forgetExpired(): void {

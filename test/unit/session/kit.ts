@@ -297,7 +297,8 @@ class FakeClient implements UpstreamClient {
     }
   }
   notify(method: string, params: Json | undefined): void {
-    this.#upstream.notified.push({ method, params });
+    // As the real one: what cannot be sent is not kept.
+    if (this.running) this.#upstream.notified.push({ method, params });
   }
   crash(): void {
     this.running = false;
