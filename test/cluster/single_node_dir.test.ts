@@ -115,7 +115,17 @@ describe("a single node with dir", () => {
     await cluster.kill(0);
     await cluster.restart(0);
     assert.deepEqual(await request("tasks/result", { taskId: over.taskId }), result);
-    const { tasks } = await request<{ tasks: { status: string; statusMessage?: string }[] }>("tasks/list", {});
+    const list = async () =>
+      (await request<{ tasks: { status: string; statusMessage?: string }[] }>("tasks/list", {})).tasks;
+    // It has failed for its client when that is stored.
+    const tasks = await cluster.waitUntil(
+      async () => {
+        const known = await list();
+        return known.some(({ status }) => status === "working") ? undefined : known;
+      },
+      10_000,
+      "the end of the task to be stored",
+    );
     assert.deepEqual(
       tasks.map(({ status }) => status),
       ["completed", "failed"],
